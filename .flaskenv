@@ -1,0 +1,2 @@
+FLASK_APP=endpoint
+FLASK_RUN_PORT=8000
