@@ -1,0 +1,266 @@
+"""HTTP to a model and back: routes, limits, errors, content negotiation."""
+
+import hmac
+import importlib
+import re
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import click
+from flask import (
+    Flask,
+    Response,
+    current_app,
+    g,
+    json,
+    jsonify,
+    render_template,
+    request,
+)
+from flask.helpers import get_debug_flag
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unauthorized
+from werkzeug.serving import is_running_from_reloader
+
+from endpoint import connection, device, inputs, metrics, problems
+from endpoint.worker import LOAD_FAILED, Entry, Worker
+
+SETTINGS = {
+    "QUEUE": 64,  # inputs that may decode or wait
+    "DEADLINE": 90,  # seconds from upload to output; Runpod's proxy gives up at 100
+    "MAX_UPLOAD_MB": 20,
+    "MAX_PIXELS": 50_000_000,
+    "MAX_BATCH": None,  # the model's own
+}
+MAX_PARTS = 100  # files and fields in one form
+PROBLEM = "application/problem+json"
+FORMS = ("text/plain", "application/json", "text/html")
+
+
+class Model(Protocol):
+    """What a model file defines under this name."""
+
+    def __init__(self, device: str) -> None: ...
+    def decode(self, upload: inputs.Upload) -> Any: ...
+    def predict(self, inputs: list[Any]) -> Sequence[Any]: ...
+    def encode(self, output: Any) -> dict[str, Any]: ...
+
+
+def create_app(module: str | None = None) -> Flask:
+    """Return the app that serves the class Model of a module."""
+    app = Flask("endpoint")
+    configure(app)
+    module = module or app.config.get("APP", "endpoint.model")
+    app.extensions["served"] = {"model": module, "revision": None, "device": None}
+    app.extensions["worker"] = Worker(
+        partial(load, app, module),
+        app.config["QUEUE"],
+        app.config["DEADLINE"],
+        app.config["MAX_BATCH"],
+        **(
+            {"exit": bool} if app.debug else {}
+        ),  # The reloader waits for a mended file.
+    )
+    app.add_url_rule("/", view_func=index)
+    app.add_url_rule("/", view_func=predict, methods=["POST", "PUT"])
+    app.add_url_rule("/predict", view_func=predict, methods=["POST", "PUT"])
+    app.add_url_rule("/ping", view_func=ping)
+    app.add_url_rule("/health", view_func=health)
+    app.add_url_rule("/metrics", view_func=figures)
+    app.before_request(begin)
+    app.after_request(finish)
+    app.register_error_handler(Exception, problem)
+    if is_serving():
+        app.extensions["worker"].start()
+    return app
+
+
+def configure(app: Flask) -> None:
+    """Lay ENDPOINT_* over the settings; a bad value ends the start with a sentence."""
+    app.config.from_mapping(SETTINGS, MAX_FORM_PARTS=MAX_PARTS)
+    app.config.from_prefixed_env("ENDPOINT")
+    for name, default in SETTINGS.items():
+        value = app.config[name]
+        if value is not default and not (isinstance(value, int | float) and value > 0):
+            print(f"ENDPOINT_{name} must be a number above 0.", file=sys.stderr)
+            sys.exit(LOAD_FAILED)
+    app.config["MAX_CONTENT_LENGTH"] = int(app.config["MAX_UPLOAD_MB"] * 1_000_000)
+    inputs.limit_pixels(int(app.config["MAX_PIXELS"]))
+    app.json.sort_keys = False  # A model's first value is its plain text.
+    app.logger.setLevel("INFO")
+
+
+def is_serving() -> bool:
+    """Tell a server from other `flask` commands and from the reloader's parent."""
+    command = click.get_current_context(silent=True)
+    if command is None or is_running_from_reloader():
+        return True
+    reload = command.params.get("reload")
+    reload = get_debug_flag() if reload is None else reload
+    return command.info_name == "run" and not reload
+
+
+def load(app: Flask, module: str) -> Model:
+    """Make the module's Model; runs on the worker's thread."""
+    where = device.find(app.config.get("DEVICE"))
+    model = importlib.import_module(module).Model(where)
+    served = app.extensions["served"]
+    served["model"] = getattr(model, "name", module)
+    served["revision"] = getattr(model, "revision", None)
+    served["device"] = where
+    app.logger.info("Serving %(model)s (%(revision)s) on %(device)s.", served)
+    return model
+
+
+def begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given) else uuid.uuid4().hex
+    g.seconds = dict.fromkeys(("decode", "queue", "predict"), 0.0)
+    connection.limit_stalls(request.environ)
+
+
+def finish(response: Response) -> Response:
+    timings = (f"{stage};dur={1000 * g.seconds[stage]:.1f}" for stage in g.seconds)
+    response.headers["Server-Timing"] = ", ".join(timings)
+    response.headers["X-Request-Id"] = g.request_id
+    response.vary.add("Accept")
+    metrics.requests.labels(response.status_code).inc()
+    if response.status_code >= 400:
+        response.call_on_close(partial(connection.drain, request.environ))
+    return response
+
+
+def authorize() -> None:
+    """Raise 401 for a request without ENDPOINT_API_KEY, where that is set."""
+    key = current_app.config.get("API_KEY")
+    bearer = request.authorization and request.authorization.token
+    sent = bearer or request.headers.get("X-API-Key", "")
+    if key is not None and not hmac.compare_digest(str(key).encode(), sent.encode()):
+        raise Unauthorized(
+            "Send the key: Authorization: Bearer KEY, or X-API-Key: KEY.",
+            www_authenticate=WWWAuthenticate("bearer"),
+        )
+
+
+def predict() -> Response:
+    """Answer for each file of the request."""
+    authorize()
+    worker().check()  # A refusal should not wait for the body.
+    entries = [
+        attempt(submit, upload, position)
+        for position, upload in enumerate(inputs.uploads(request))
+    ]
+    answers = [attempt(answer, entry) for entry in entries]
+    if len(answers) == 1 and isinstance(answers[0], HTTPException):
+        raise answers[0]
+    return negotiate(answers)
+
+
+def attempt(step: Callable, *arguments: Any) -> Any:
+    """Return the step's value or, in its place, what HTTP calls its error."""
+    try:
+        return step(*arguments)
+    except Exception as error:
+        return problems.as_http(error)
+
+
+def submit(upload: inputs.Upload, position: int) -> Entry:
+    """Queue one file; those after a request's first wait for a place in the queue."""
+    gone = partial(connection.hung_up, request.environ)
+    return worker().submit(upload, g.request_id, gone, wait=position > 0)
+
+
+def answer(entry: Entry | HTTPException) -> dict[str, Any]:
+    """Wait for an entry's output and encode it."""
+    if isinstance(entry, HTTPException):
+        raise entry
+    try:
+        return worker().model.encode(entry.result())
+    finally:
+        for stage in g.seconds:
+            g.seconds[stage] = max(g.seconds[stage], entry.seconds[stage])
+            metrics.stages.labels(stage).observe(entry.seconds[stage])
+
+
+def negotiate(answers: list[dict[str, Any] | HTTPException]) -> Response:
+    """Write the answers as the client likes them: text, JSON or the page."""
+    errors = [isinstance(answer, HTTPException) for answer in answers]
+    items = [
+        {"error": problems.details(answer)} if failed else answer
+        for answer, failed in zip(answers, errors)
+    ]
+    kind = request.accept_mimetypes.best_match(FORMS, default="text/plain")
+    if kind == "text/html":
+        return Response(page(items), mimetype=kind)
+    if kind == "application/json":
+        body = items[0] if len(items) == 1 else {"predictions": items}
+        return jsonify(body)
+    lines = [
+        (
+            f"error: {item['error']['detail']}"
+            if failed
+            else str(next(iter(item.values())))
+        )
+        for item, failed in zip(items, errors)
+    ]
+    return Response("".join(f"{line}\n" for line in lines), mimetype=kind)
+
+
+def problem(error: Exception) -> Response:
+    """Answer with an error; a browser's form gets it on the page."""
+    error = problems.as_http(error)
+    response = error.get_response()  # It holds Allow, Retry-After and the like.
+    body = problems.details(error)
+    if wants_page():
+        response.data, response.mimetype = page([{"error": body}]), "text/html"
+    else:
+        response.data, response.mimetype = json.dumps(body) + "\n", PROBLEM
+    return response
+
+
+def page(items: Sequence[dict[str, Any]] = ()) -> str:
+    served = current_app.extensions["served"]
+    return render_template("index.html", items=items, served=served)
+
+
+def wants_page() -> bool:
+    forms = ("application/json", "text/html")
+    return request.accept_mimetypes.best_match(forms) == "text/html"
+
+
+def index() -> Response | str:
+    """Tell what is served: the page in a browser, else JSON."""
+    if wants_page():
+        return page()
+    state, _ = worker().health()
+    return current_app.extensions["served"] | {
+        "state": state,
+        "use": inputs.HOW_TO_SEND,
+    }
+
+
+def ping() -> tuple[str, int]:
+    """Answer a load balancer: 204 while loading, 200 ready, 503 sick."""
+    state, reason = worker().health()
+    if state == "failed":
+        raise ServiceUnavailable(reason)
+    return "", 204 if state == "loading" else 200
+
+
+def health() -> tuple[dict[str, Any], int]:
+    """Tell the same in words; 503 as well while loading, for readiness probes."""
+    state, reason = worker().health()
+    body = {"state": state, "reason": reason} | current_app.extensions["served"]
+    return body, 200 if state == "ready" else 503
+
+
+def figures() -> Response:
+    data, media_type = metrics.text()
+    return Response(data, content_type=media_type)
+
+
+def worker() -> Worker:
+    return current_app.extensions["worker"]

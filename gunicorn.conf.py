@@ -1,0 +1,47 @@
+"""How the process runs in production; `gunicorn` reads this file by itself."""
+
+import os
+import shutil
+import tempfile
+
+wsgi_app = "endpoint:create_app()"
+# Containers and Runpod name the port in PORT; 0.0.0.0 because proxies come from outside.
+bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+# One process holds the model; two would hold it twice.
+workers = 1
+worker_class = "gthread"
+# Waiting inputs hold a thread each: one for every place in the queue and in a batch,
+# and a hundred to refuse, to answer /ping and to bear slow clients.
+threads = int(os.environ.get("ENDPOINT_QUEUE", 64)) + 132
+# Loading happens on a thread, so that nothing slow runs before the first heartbeat.
+timeout = 30
+# The model is loaded after the fork: CUDA does not survive one.
+preload_app = False
+# Accepted requests may take their whole deadline after SIGTERM.
+graceful_timeout = int(float(os.environ.get("ENDPOINT_DEADLINE", 90))) + 5
+# Longer than the 60 s for which proxies keep connections, so that they close first.
+keepalive = 75
+# A heartbeat file on a disk can block; memory cannot.
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
+# The control socket wants a home directory, which containers may lack.
+control_socket_disable = True
+# Request ids and timings stand in the answer's headers.
+accesslog = "-"
+access_log_format = (
+    '%(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(M)s ms '
+    "%({x-request-id}o)s %({server-timing}o)s"
+)
+
+# Each process writes its metrics here, so that any of them can tell the sum.
+_metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-")
+
+
+def child_exit(server, worker):
+    """Take the gauges of a process that ended out of the sum."""
+    from prometheus_client import multiprocess
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+def on_exit(server):
+    shutil.rmtree(_metrics, ignore_errors=True)
