@@ -1,0 +1,173 @@
+"""A small drawn world: animals in woollens, each picture with its one true caption.
+
+    scene = sample(Random(0))
+    scene.caption  # a french bulldog in a yellow sweater on a blue background
+    image = draw(scene, Random(1))  # 224 by 224; another seed, another hand
+
+A caption names the animal, what it wears, and either an object with its side or, where
+there is none, the background. Some (animal, garment, colour) combinations are held out:
+`sample` gives them only when asked, so that training never sees them.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from demo.animals import ANIMALS, GARMENTS, draw_animal
+from demo.backgrounds import PLACES, draw_background
+from demo.objects import OBJECTS, draw_object
+from demo.painting import CODES, COLOURS, Painter, Style, Tube, develop
+
+PATCHES = 14  # patches a side, as the captioner sees a picture
+
+# the plain backgrounds count as one kind: their colour tells them apart
+KINDS = ("plain", *PLACES, *ANIMALS, *GARMENTS, *OBJECTS)
+TINTS = (None, *COLOURS)
+
+HELD_OUT = frozenset(
+    (animal, garment, list(COLOURS)[(row + 2 * column + 2) % len(COLOURS)])
+    for row, animal in enumerate(ANIMALS)
+    for column, garment in enumerate(GARMENTS)
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a picture shows. `background` is a colour or a place."""
+
+    animal: str
+    garment: str | None = None
+    colour: str | None = None
+    background: str = "blue"
+    thing: str | None = None
+    side: str | None = None  # of the thing, as we see it: left or right
+
+    @property
+    def caption(self) -> str:
+        """The one sentence that is right, of at most 14 words."""
+        words = f"a{'n' if self.animal[0] in 'aeiou' else ''} {self.animal}"
+        if self.garment:
+            words += f" in a {self.colour} {self.garment}"
+        if self.thing:
+            return f"{words} with a {self.thing} on the {self.side}"
+        plain = f"on a {self.background} background"
+        return f"{words} {PLACES.get(self.background, plain)}"
+
+    @property
+    def held_out(self) -> bool:
+        """Whether training never draws this animal in this garment of this colour."""
+        return (self.animal, self.garment, self.colour) in HELD_OUT
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn scene: the image, where the animal is, and what each patch shows."""
+
+    scene: Scene
+    image: Image.Image
+    box: tuple[float, float, float, float]  # left, top, right, bottom, in pixels
+    kinds: np.ndarray  # (14, 14), indices into KINDS
+    tints: np.ndarray  # (14, 14), indices into TINTS
+
+
+def sample(random: Random, held_out: bool = False) -> Scene:
+    """A random scene, of the combinations held out from training or of the others."""
+    garment = colour = None
+    animal = random.choice(ANIMALS)
+    if held_out:
+        animal, garment, colour = random.choice(sorted(HELD_OUT))
+    elif random.random() < 0.85:
+        combinations = set(product([animal], GARMENTS, COLOURS)) - HELD_OUT
+        animal, garment, colour = random.choice(sorted(combinations))
+    background = random.choice([*COLOURS, *PLACES])
+    if random.random() < 0.6:
+        return Scene(animal, garment, colour, background)
+    thing, side = random.choice(OBJECTS), random.choice(["left", "right"])
+    return Scene(animal, garment, colour, background, thing, side)
+
+
+def draw(
+    scene: Scene, random: Random, size: int | tuple[int, int] = 224
+) -> Image.Image:
+    """Draw a scene; `size` is a side, or width and height, in pixels."""
+    return picture(scene, random, size).image
+
+
+def picture(scene: Scene, random: Random, size: int | tuple[int, int] = 224) -> Picture:
+    """Draw a scene and tell where the animal is and what each patch shows."""
+    width, height = (size, size) if isinstance(size, int) else size
+    painter = Painter(width, height, Style.sample(random), random)
+    draw_background(painter, scene.background, _code(scene.background))
+    behind = random.random() < 0.2
+    if scene.thing and behind:
+        _put_object(painter, scene)
+    box = _put_animal(painter, scene)
+    if scene.thing and not behind:
+        _put_object(painter, scene)
+    image = develop(painter.image, (width, height), random)
+    left, top, right, bottom = box
+    box = left * width, top * height, right * width, bottom * height
+    kinds, tints = _patches(painter.codes)
+    return Picture(scene, image, box, kinds, tints)
+
+
+def _code(kind: str, tint: str | None = None) -> int:
+    if kind in COLOURS:
+        kind, tint = "plain", kind
+    return KINDS.index(kind) * len(TINTS) + TINTS.index(tint)
+
+
+def _put_animal(painter: Painter, scene: Scene) -> tuple[float, float, float, float]:
+    random, width, height = painter.random, painter.width, painter.height
+    scale = min(height * random.uniform(0.45, 1.0), width * random.uniform(0.6, 0.95))
+    middle = random.uniform(0.3, 0.7)
+    if scene.thing:
+        scale *= 0.88
+        middle = random.uniform(0.57, 0.72)
+        middle = middle if scene.side == "left" else 1 - middle
+    reach = min(0.45 * scale / width, 0.45)  # the head stays in the picture
+    middle = min(max(middle, reach), 1 - reach)
+    ground = random.uniform(max(scale * 1.05, height * 0.75), height * 1.04)
+    if random.random() < 0.1 and not scene.thing:
+        scale, ground = scale * 1.3, height * random.uniform(1.1, 1.35)
+    tilt = random.gauss(0, 0.1)
+    mirror, warp = random.random() < 0.5, painter.style.warp
+    painter.place(width * middle, ground, scale, tilt, mirror, warp)
+    if painter.style.shadow:
+        painter.shade(Tube.ellipse(0, 0, 0.4, 0.05), painter.style.shadow, 0.04)
+    painter.code = _code(scene.animal)
+    worn = _code(scene.garment, scene.colour) if scene.garment else 0
+    draw_animal(painter, scene.animal, scene.garment, scene.colour, worn)
+    return painter.box()
+
+
+def _put_object(painter: Painter, scene: Scene) -> None:
+    random, width, height = painter.random, painter.width, painter.height
+    middle = random.uniform(0.11, 0.24)
+    middle = middle if scene.side == "left" else 1 - middle
+    scale = min(width, height) * random.uniform(0.22, 0.38)
+    ground = height * random.uniform(0.72, 0.98)
+    painter.place(width * middle, ground, scale, random.gauss(0, 0.08))
+    if painter.style.shadow:
+        painter.shade(Tube.ellipse(0, 0, 0.4, 0.06), painter.style.shadow, 0.05)
+    painter.code = _code(scene.thing)
+    draw_object(painter, scene.thing)
+
+
+def _patches(codes: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """What most of each patch shows, small things counting more: kinds and tints."""
+    side = CODES // PATCHES
+    pixels = np.asarray(codes, int).reshape(PATCHES, side, PATCHES, side)
+    patch = np.arange(PATCHES**2).reshape(PATCHES, 1, PATCHES, 1)
+    many = len(KINDS) * len(TINTS)
+    counts = np.bincount((patch * many + pixels).ravel(), minlength=PATCHES**2 * many)
+    weights = [
+        3 if kind in GARMENTS else 2 if kind in (*ANIMALS, *OBJECTS) else 1
+        for kind in KINDS
+    ]
+    counts = counts.reshape(PATCHES**2, many) * np.repeat(weights, len(TINTS))
+    code = counts.argmax(1).reshape(PATCHES, PATCHES)
+    return code // len(TINTS), code % len(TINTS)

@@ -1,0 +1,111 @@
+"""The drawn world: its captions, its pictures, what it never shows in training."""
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from demo.animals import ANIMALS, GARMENTS
+from demo.painting import COLOURS
+from demo.scenes import HELD_OUT, KINDS, TINTS, Scene, draw, picture, sample
+
+WORDS = 14  # a caption's tokens are its words; two of sixteen start and end it
+
+
+def scenes(count: int, held_out: bool = False) -> list[Scene]:
+    random = Random("tests")
+    return [sample(random, held_out) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    "scene, caption",
+    [
+        (
+            Scene("french bulldog", "sweater", "yellow", "blue"),
+            "a french bulldog in a yellow sweater on a blue background",
+        ),
+        (
+            Scene("elephant", "hat", "red", "grass"),
+            "an elephant in a red hat on the grass",
+        ),
+        (
+            Scene("cat", "scarf", "green", "sea", "ball", "left"),
+            "a cat in a green scarf with a ball on the left",
+        ),
+        (Scene("duck", background="snow"), "a duck in the snow"),
+    ],
+)
+def test_caption_names_what_is_there(scene, caption):
+    assert scene.caption == caption
+
+
+def test_caption_fits_into_sixteen_tokens():
+    assert max(len(scene.caption.split()) for scene in scenes(3000)) <= WORDS
+
+
+def test_training_never_draws_what_is_held_out():
+    assert not any(scene.held_out for scene in scenes(5000))
+
+
+def test_held_out_scenes_are_all_of_the_held_out_combinations():
+    shown = {(s.animal, s.garment, s.colour) for s in scenes(2000, held_out=True)}
+    assert shown == HELD_OUT
+
+
+def test_what_is_held_out_is_spread_evenly():
+    assert len(HELD_OUT) == 18
+    for index, names, times in [(0, ANIMALS, 3), (1, GARMENTS, 6), (2, COLOURS, 3)]:
+        found = [combination[index] for combination in HELD_OUT]
+        assert all(found.count(name) == times for name in names)
+
+
+def test_the_bulldog_in_the_yellow_sweater_is_an_ordinary_scene():
+    assert ("french bulldog", "sweater", "yellow") not in HELD_OUT
+
+
+def test_every_word_of_the_world_is_drawn_in_training():
+    said = {word for scene in scenes(5000) for word in scene.caption.split()}
+    assert {*COLOURS, *GARMENTS, "left", "right", "sea", "room"} <= said
+
+
+def test_same_seed_gives_the_same_picture():
+    one, other = (draw(sample(Random(3)), Random(4)) for _ in range(2))
+    assert one.tobytes() == other.tobytes()
+
+
+def test_another_seed_gives_another_picture_of_the_same_scene():
+    scene = sample(Random(3))
+    assert draw(scene, Random(4)).tobytes() != draw(scene, Random(5)).tobytes()
+
+
+@pytest.mark.parametrize("size", [224, 96, (320, 200), (200, 320)])
+def test_picture_has_the_size_that_was_asked_for(size):
+    expected = (size, size) if isinstance(size, int) else size
+    assert draw(scenes(1)[0], Random(0), size).size == expected
+
+
+def test_box_of_the_animal_lies_inside_the_picture():
+    for seed, scene in enumerate(scenes(40)):
+        left, top, right, bottom = picture(scene, Random(seed), (200, 150)).box
+        assert 0 <= left < right <= 200 and 0 <= top < bottom <= 150
+        assert (right - left) * (bottom - top) > 0.02 * 200 * 150
+
+
+def test_patches_show_the_animal_inside_its_box():
+    shown = picture(Scene("penguin", background="red"), Random(1))
+    rows, columns = np.nonzero(shown.kinds == KINDS.index("penguin"))
+    left, top, right, bottom = np.array(shown.box) / 16
+    assert left - 1 <= columns.min() and columns.max() <= right
+    assert top - 1 <= rows.min() and rows.max() <= bottom
+    assert TINTS[shown.tints[0, 0]] == "red"
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("thing", ["ball", "gift"])
+def test_thing_is_on_the_side_that_the_caption_says(side, thing):
+    for seed in range(5):
+        scene = Scene("rabbit", background="sea", thing=thing, side=side)
+        shown = picture(scene, Random(seed))
+        columns = np.nonzero(shown.kinds == KINDS.index(thing))[1]
+        assert (columns.mean() < 6.5) == (side == "left")
+        assert (columns.mean() * 16 < sum(shown.box[::2]) / 2) == (side == "left")
