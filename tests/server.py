@@ -1,0 +1,85 @@
+"""Real servers for tests: started as users start them, ended by their process id."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = Path(sys.executable).parent  # where gunicorn and flask are
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server process on a free port; `log` is what it has printed so far."""
+
+    def __init__(self, *command: str, **environment: object) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._output = tempfile.TemporaryFile("w+")
+        variables = {name: str(value) for name, value in environment.items()}
+        self.process = subprocess.Popen(
+            [SCRIPTS / command[0], *command[1:]],
+            cwd=ROOT,
+            env=os.environ | variables | self._ports(),
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def _ports(self) -> dict[str, str]:
+        return {"PORT": str(self.port), "FLASK_RUN_PORT": str(self.port)}
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self._output.close()
+
+    @property
+    def log(self) -> str:
+        self._output.seek(0)
+        return self._output.read()
+
+    def ping(self) -> int:
+        """Return the status of /ping, 0 where nobody listens."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/ping", timeout=5) as answer:
+                return answer.status
+        except urllib.error.HTTPError as error:
+            return error.code
+        except OSError:
+            return 0
+
+    def wait_for(self, status: int, seconds: float = 60) -> "Server":
+        """Wait until /ping answers with a status."""
+        until = time.monotonic() + seconds
+        while self.ping() != status:
+            assert time.monotonic() < until, f"/ping was never {status}:\n{self.log}"
+            assert status == 0 or self.process.poll() is None, self.log
+            time.sleep(0.05)
+        return self
+
+    def curl(self, *arguments: str) -> str:
+        """Return what curl prints; the arguments' URL is relative to the server."""
+        *options, path = arguments
+        command = ["curl", "--silent", "--show-error", *options, self.url + path]
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
