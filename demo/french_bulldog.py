@@ -134,7 +134,8 @@ class Clay:
         for other, share in markings:
             albedo = tinted(albedo, other, share)
         hair, fringe = self._hair(mask, flow, length)
-        height = inflate(mask, depth) + 0.6 * hair
+        # a little wider than the shape: the fringe is lit like what it hangs from
+        height = inflate(np.clip(4 * blur(mask, 7), 0, 1), depth) + 0.6 * hair
         self.lay(np.maximum(mask, fringe), albedo * (1 + 0.2 * hair[..., None]), height)
 
     def _hair(self, mask, flow, length) -> tuple[np.ndarray, np.ndarray]:
@@ -301,8 +302,8 @@ def forelegs(clay: Clay) -> None:
 
 def collar(clay: Clay) -> None:
     roll = curve(
-        (318, 520), (400, 560), (500, 572), (600, 560), (682, 520), (690, 570),
-        (610, 622), (500, 640), (390, 622), (310, 570),
+        (330, 508), (420, 552), (500, 562), (580, 552), (670, 508), (696, 524),
+        (686, 574), (610, 624), (500, 642), (390, 624), (314, 574), (304, 524),
     )  # fmt: skip
     around = np.arcsin(np.clip((X - 500) / 215, -1, 1))
     clay.wool(roll, 40, around * 13, Y / 15, "rib", 0, 0.55)
