@@ -72,7 +72,7 @@ class Head:
         return np.array([self.x, self.y]) + self.size * np.array(points)
 
 
-class Zoo:
+class Animal:
     """One animal on one sheet of paper, with or without a garment of some colour."""
 
     def __init__(self, painter: Painter, kind: str, garment, colour, code, random):
@@ -92,7 +92,7 @@ class Zoo:
 
     def draw(self) -> None:
         """From the back to the front."""
-        poses = {"penguin": [self.upright], "duck": [self.swimming]}
+        poses = {"penguin": [self.upright], "duck": [self.waddling]}
         usual = [self.sitting, self.standing, self.sideways]
         self.random.choice(poses.get(self.kind, usual))()
 
@@ -235,11 +235,8 @@ class Zoo:
         radius, foot = self.limbs()
         size, heavy = self.head_size(), self.heavy
         reach = self.random.uniform(0.27, 0.36)
-        body = Tube.through(
-            (-reach, -0.38, 0.15 * heavy),
-            (0, -0.39, 0.145 * heavy),
-            (reach * 0.75, -0.42, 0.16 * heavy),
-        )
+        hips, chest = (-reach, -0.38, 0.15 * heavy), (reach * 0.75, -0.42, 0.16 * heavy)
+        body = Tube.through(hips, (0, -0.39, 0.145 * heavy), chest)
         self.tail(-reach - 0.09, -0.44, -1)
         behind = lighter(self.coat, -0.22)
         self.leg(-reach + 0.13, -0.3, radius, foot, 0.03, False, behind)
@@ -323,19 +320,7 @@ class Zoo:
         """Bat ears, a wide flat face, hanging cheeks and wrinkles."""
         random, yaw = self.random, head.yaw * 0.25
         wide, power = random.uniform(0.95, 1.25), random.uniform(2, 4)
-        tall, out = random.uniform(1.0, 1.6), random.uniform(0.55, 1.0)
-        base, tip = random.uniform(0.22, 0.4), random.uniform(0.04, 0.22)
-        pink = random.choice(
-            [(225, 165, 155), lighter(self.coat, -0.35), (235, 190, 175)]
-        )
-        for side in (-1, 1):
-            root = side * wide * 0.58, -0.45
-            middle = side * (wide * 0.58 + out) / 2 * 1.08, -(tall + 0.45) / 2
-            points = (*root, base), (*middle, base * 0.92), (side * out, -tall, tip)
-            self.skin(head.tube(*points))
-            self.painter.fill(
-                head.tube(*points).part(0.25, 0.88, 0.55), pink, edge=False
-            )
+        self.bat_ears(head, wide)
         self.skin(head.ellipse(0, 0, wide, random.uniform(0.8, 0.98), 0, power))
         mask = random.choice(
             [self.coat, self.pale, lighter(self.coat, -0.5), self.pale]
@@ -352,6 +337,23 @@ class Zoo:
             y, bend = -0.12 - 0.16 * index, 0.3 - 0.04 * index
             points = (yaw - bend, y + 0.1), (yaw, y - 0.06), (yaw + bend, y + 0.1)
             self.painter.line(head.line(*points), ink, width)
+
+    def bat_ears(self, head: Head, wide: float) -> None:
+        """Broad below, round above."""
+        random = self.random
+        tall, out = random.uniform(1.0, 1.6), random.uniform(0.55, 1.0)
+        base, tip = random.uniform(0.22, 0.4), random.uniform(0.04, 0.22)
+        pink = random.choice(
+            [(225, 165, 155), lighter(self.coat, -0.35), (235, 190, 175)]
+        )
+        for side in (-1, 1):
+            root = side * wide * 0.58, -0.45
+            middle = side * (wide * 0.58 + out) / 2 * 1.08, -(tall + 0.45) / 2
+            points = (*root, base), (*middle, base * 0.92), (side * out, -tall, tip)
+            self.skin(head.tube(*points))
+            self.painter.fill(
+                head.tube(*points).part(0.25, 0.88, 0.55), pink, edge=False
+            )
 
     def jowls(self, head: Head, mask: Colour, yaw: float, low: float) -> None:
         """Two hanging cheeks, a wide nose between them, perhaps a tongue."""
@@ -373,12 +375,7 @@ class Zoo:
     def cat(self, head: Head) -> None:
         """Pointed ears, a small nose, whiskers."""
         random, yaw = self.random, head.yaw * 0.25
-        tall, out = random.uniform(1.15, 1.5), random.uniform(0.6, 0.85)
-        for side in (-1, 1):
-            points = (side * 0.5, -0.35, 0.42), (side * out, -tall, 0.0)
-            self.skin(head.tube(*points, round_end=False))
-            inner = head.tube(*points, round_end=False).part(0.45, 0.9, 0.5)
-            self.painter.fill(inner, (230, 170, 165), edge=False)
+        self.pointed_ears(head)
         self.skin(
             head.ellipse(0, 0, random.uniform(0.92, 1.08), random.uniform(0.76, 0.9))
         )
@@ -392,18 +389,46 @@ class Zoo:
         points = (yaw, 0.16, 0.13), (yaw, 0.32, 0.02)
         nose = head.tube(*points, round_start=False, round_end=False)
         self.painter.fill(nose, random.choice([(220, 120, 130), DARK]), edge=False)
-        ink = random.choice([DARK, WHITE, lighter(self.coat, -0.5)])
         mouth = (yaw - 0.22, 0.42), (yaw, 0.34), (yaw + 0.22, 0.42)
         self.painter.line(head.line(*mouth), lighter(self.coat, -0.6), head.size * 0.05)
+        self.whiskers(head, yaw)
+
+    def whiskers(self, head: Head, yaw: float) -> None:
+        random = self.random
+        ink = random.choice([DARK, WHITE, lighter(self.coat, -0.5)])
         for side in (-1, 1):
             for lift in (-0.12, 0.04, 0.2):
                 far = yaw + side * random.uniform(1.0, 1.3), 0.3 + lift * 1.6
                 whisker = head.line((yaw + side * 0.3, 0.3 + lift / 3), far)
                 self.painter.line(whisker, ink, head.size * 0.025)
 
+    def pointed_ears(self, head: Head) -> None:
+        tall, out = self.random.uniform(1.15, 1.5), self.random.uniform(0.6, 0.85)
+        for side in (-1, 1):
+            points = (side * 0.5, -0.35, 0.42), (side * out, -tall, 0.0)
+            self.skin(head.tube(*points, round_end=False))
+            inner = head.tube(*points, round_end=False).part(0.45, 0.9, 0.5)
+            self.painter.fill(inner, (230, 170, 165), edge=False)
+
     def rabbit(self, head: Head) -> None:
         """Two very long ears, two teeth."""
         random, yaw = self.random, head.yaw * 0.25
+        self.long_ears(head)
+        self.skin(
+            head.ellipse(0, 0, random.uniform(0.82, 0.98), random.uniform(0.85, 1))
+        )
+        self.eyes(head, random.uniform(0.4, 0.55), random.uniform(-0.2, 0), 0.15)
+        for side in (-1, 1):
+            cheek = head.ellipse(yaw + side * 0.2, 0.42, 0.25, 0.2)
+            self.skin(cheek, self.pale, False, False)
+        teeth = head.ellipse(yaw, 0.68, 0.14, 0.16, 0, 4)
+        self.painter.fill(teeth, (255, 255, 250))
+        self.painter.fill(head.ellipse(yaw, 0.25, 0.13, 0.09), (225, 130, 140))
+        self.painter.line(head.line((yaw, 0.3), (yaw, 0.52)), DARK, head.size * 0.05)
+
+    def long_ears(self, head: Head) -> None:
+        """Upright, or hanging down at the sides."""
+        random = self.random
         tall, width = random.uniform(1.9, 2.5), random.uniform(0.17, 0.27)
         lop = random.random() < 0.2
         for side in (-1, 1):
@@ -420,17 +445,6 @@ class Zoo:
             ear = head.tube(*((side * x, y, radius) for x, y, radius in points))
             self.skin(ear)
             self.painter.fill(ear.part(0.2, 0.9, 0.55), (235, 180, 180), edge=False)
-        self.skin(
-            head.ellipse(0, 0, random.uniform(0.82, 0.98), random.uniform(0.85, 1))
-        )
-        self.eyes(head, random.uniform(0.4, 0.55), random.uniform(-0.2, 0), 0.15)
-        for side in (-1, 1):
-            cheek = head.ellipse(yaw + side * 0.2, 0.42, 0.25, 0.2)
-            self.skin(cheek, self.pale, False, False)
-        teeth = head.ellipse(yaw, 0.68, 0.14, 0.16, 0, 4)
-        self.painter.fill(teeth, (255, 255, 250))
-        self.painter.fill(head.ellipse(yaw, 0.25, 0.13, 0.09), (225, 130, 140))
-        self.painter.line(head.line((yaw, 0.3), (yaw, 0.52)), DARK, head.size * 0.05)
 
     def elephant(self, head: Head) -> None:
         """Great ears, a trunk, mostly tusks."""
@@ -451,6 +465,10 @@ class Zoo:
                 x, out = yaw + side * 0.32, yaw + side * random.uniform(0.4, 0.6)
                 tusk = head.tube((x, 0.5, 0.1), (x, 0.8, 0.09), (out, 1.15, 0.03))
                 self.painter.fill(tusk, (250, 245, 225))
+        self.trunk(head, yaw)
+
+    def trunk(self, head: Head, yaw: float) -> None:
+        random = self.random
         curl = random.choice([-1, 1]) * random.uniform(0, 0.7)
         long = random.uniform(1.5, 2.1)
         trunk = head.tube(
@@ -480,6 +498,13 @@ class Zoo:
         belly = Tube.ellipse(turn, -0.36, 0.17 * heavy, 0.3, 0, 2.4)
         self.skin(belly, WHITE, edge=False)
         self.sweater(body, random.uniform(0.36, 0.42), random.uniform(0.76, 0.88))
+        self.flippers(heavy)
+        self.scarf(0, -0.63, 0.17 * heavy)
+        self.beak(Head(turn, -0.8, 0.17 * heavy, 2 * turn), orange)
+        self.hat(0, -0.8 - 0.11 * heavy, 0.11 * heavy, random.uniform(-0.25, 0.25))
+
+    def flippers(self, heavy: float) -> None:
+        random = self.random
         for side in (-1, 1):
             out = random.uniform(0.28, 0.42)
             flipper = Tube.through(
@@ -490,9 +515,6 @@ class Zoo:
             self.skin(flipper)
             if self.sleeves:
                 self.painter.wool(flipper.part(0, 0.6, 1.25), self.worn, self.code)
-        self.scarf(0, -0.63, 0.17 * heavy)
-        self.beak(Head(turn, -0.8, 0.17 * heavy, 2 * turn), orange)
-        self.hat(0, -0.8 - 0.11 * heavy, 0.11 * heavy, random.uniform(-0.25, 0.25))
 
     def orange(self) -> Colour:
         return between(self.random, (22, 36), (0.8, 1), (0.85, 1))
@@ -509,7 +531,7 @@ class Zoo:
         beak = head.tube(*points, round_start=False, round_end=False)
         self.painter.fill(beak, orange)
 
-    def swimming(self) -> None:
+    def waddling(self) -> None:
         """A duck from the side, on its legs."""
         random, heavy, orange = self.random, self.heavy, self.orange()
         for x in (-0.02, 0.12):
@@ -525,6 +547,11 @@ class Zoo:
         self.skin(body)
         wing = Tube.ellipse(-0.12, -0.37, 0.1 * heavy, 0.19, 1.75)
         self.skin(wing, lighter(self.coat, random.choice([-0.15, -0.3, 0.15])))
+        self.duck_head(body, orange)
+
+    def duck_head(self, body: Tube, orange: Colour) -> None:
+        """The neck and the head, and what the duck wears."""
+        random = self.random
         x, y = 0.3 + random.uniform(-0.05, 0.06), -random.uniform(0.76, 0.86)
         neck = Tube.through(
             (0.23, -0.42, 0.1), (x - 0.02, y + 0.15, 0.08), (x, y, 0.09)
@@ -561,4 +588,4 @@ def draw_animal(
 ) -> None:
     """Draw it where the painter stands; `code` is remembered where the garment is."""
     random: Random = painter.random
-    Zoo(painter, kind, garment, colour, code, random).draw()
+    Animal(painter, kind, garment, colour, code, random).draw()

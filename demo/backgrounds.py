@@ -116,11 +116,14 @@ def _grass(painter: Painter) -> None:
         _sky(painter, horizon)
     green = between(random, (78, 135), (0.45, 0.9), (0.35, 0.8))
     other = lighter(green, random.uniform(-0.35, 0.3))
-    forms = ("slope", "clouds", "stripes", "clouds")
+    # without a horizon nothing but the blades tells a meadow from green paper
+    forms = ("slope", "clouds", "stripes", "clouds") if horizon else ("clouds",)
     painter.cover(green, other, tone(random, forms), horizon, 1)
     painter.place(0, 0, painter.height)
     ratio, blade = painter.width / painter.height, random.uniform(0.02, 0.08)
-    for x, y in painter.numbers.random((random.randint(80, 240), 2)):
+    for x, y in painter.numbers.random(
+        (random.randint(80 if horizon else 160, 240), 2)
+    ):
         y = horizon + y * (1 - horizon) + 0.02
         size = blade * (0.4 + y)
         lean = random.uniform(-0.5, 0.5) * size
