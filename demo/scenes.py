@@ -89,6 +89,15 @@ def sample(random: Random, held_out: bool = False) -> Scene:
     return Scene(animal, garment, colour, background, thing, side)
 
 
+def every_caption() -> list[str]:
+    """All that can be said in this world, in a fixed order."""
+    worn = [(None, None), *product(GARMENTS, COLOURS)]
+    behind = [(background, None, None) for background in (*COLOURS, *PLACES)]
+    beside = [("blue", *thing) for thing in product(OBJECTS, ("left", "right"))]
+    every = product(ANIMALS, worn, behind + beside)
+    return [Scene(animal, *wear, *rest).caption for animal, wear, rest in every]
+
+
 def draw(
     scene: Scene, random: Random, size: int | tuple[int, int] = 224
 ) -> Image.Image:

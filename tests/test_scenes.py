@@ -7,7 +7,16 @@ import pytest
 
 from demo.animals import ANIMALS, GARMENTS
 from demo.painting import COLOURS
-from demo.scenes import HELD_OUT, KINDS, TINTS, Scene, draw, picture, sample
+from demo.scenes import (
+    HELD_OUT,
+    KINDS,
+    TINTS,
+    Scene,
+    draw,
+    every_caption,
+    picture,
+    sample,
+)
 
 WORDS = 14  # a caption's tokens are its words; two of sixteen start and end it
 
@@ -40,7 +49,13 @@ def test_caption_names_what_is_there(scene, caption):
 
 
 def test_caption_fits_into_sixteen_tokens():
-    assert max(len(scene.caption.split()) for scene in scenes(3000)) <= WORDS
+    assert max(len(caption.split()) for caption in every_caption()) <= WORDS
+
+
+def test_every_scene_says_one_of_the_captions():
+    captions = every_caption()
+    assert len(set(captions)) == len(captions) == 6 * 19 * 20
+    assert {scene.caption for scene in scenes(1000)} <= set(captions)
 
 
 def test_training_never_draws_what_is_held_out():
