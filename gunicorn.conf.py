@@ -5,14 +5,14 @@ import shutil
 import tempfile
 
 wsgi_app = "endpoint:create_app()"
-# Containers and Runpod name the port in PORT; 0.0.0.0 because proxies come from outside.
+# Containers and Runpod name the port in PORT, and their proxies come from outside.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 # One process holds the model; two would hold it twice.
 workers = 1
 worker_class = "gthread"
 # Waiting inputs hold a thread each: one for every place in the queue and in a batch,
-# and a hundred to refuse, to answer /ping and to bear slow clients.
-threads = int(os.environ.get("ENDPOINT_QUEUE", 64)) + 132
+# and 224 to refuse, to answer /ping and to bear slow clients.
+threads = int(os.environ.get("ENDPOINT_QUEUE", 64)) + 32 + 224
 # Loading happens on a thread, so that nothing slow runs before the first heartbeat.
 timeout = 30
 # The model is loaded after the fork: CUDA does not survive one.

@@ -36,7 +36,7 @@ def write(folder: Path, width: int, layers: int, heads: int, positions: int) -> 
 
 
 def linear(name: str, rows: int, columns: int) -> Tensors:
-    """Yield a matrix (rows, columns) and the bias of its output, named as torch does."""
+    """Yield a matrix (rows, columns) and its bias."""
     yield f"{name}.weight", torch.randn(rows, columns) * 0.02
     yield f"{name}.bias", torch.randn(rows) * 0.02
 

@@ -26,7 +26,7 @@ class Checkpoint(NamedTuple):
 
 
 class Unavailable(SystemExit):
-    """The weights cannot be had: ends the process with a sentence, without a traceback."""
+    """The weights cannot be had; it ends a process with its sentence alone."""
 
 
 def find(default: str, revision: str) -> Checkpoint:
@@ -50,31 +50,31 @@ def _checked(folder: Path) -> Path:
         raise Unavailable(f"There is no folder {folder}. {WAY_OUT}")
     if not (folder / "config.json").is_file():
         raise Unavailable(f"The folder {folder} has no config.json. {WAY_OUT}")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+    if not _has_weights(folder):
         raise Unavailable(
             f"The folder {folder} has no weights (.safetensors or .bin). {WAY_OUT}"
         )
     return folder
 
 
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
+
+
 def _from_hub(name: str, revision: str) -> Path:
-    """Return the snapshot's folder in the hub's cache, downloading what is missing."""
+    """Return the snapshot in the hub's cache, after downloading what is not there."""
     # Imported here, so that serving a folder needs no hub.
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, snapshot_download, try_to_load_from_cache
 
     try:
-        return _checked(
-            Path(snapshot_download(name, revision=revision, local_files_only=True))
-        )
-    except (OSError, ValueError, Unavailable):
-        pass  # Not in the cache, or not whole: ask the hub.
-    try:
+        cached = try_to_load_from_cache(name, "config.json", revision=revision)
+        if isinstance(cached, str) and _has_weights(Path(cached).parent):
+            return Path(cached).parent
         # One question with a time limit first: a download would try an unreachable
-        # hub five times over and take 23 s to say so.
+        # hub six times and take 23 s to say so.
         files = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
         safe = any(file.rfilename.endswith(".safetensors") for file in files)
-        weights = "*.safetensors" if safe else "*.bin"
-        patterns = ["*.json", "*.txt", "*.model", weights]
+        patterns = ["*.json", "*.txt", "*.model", "*.safetensors" if safe else "*.bin"]
         folder = snapshot_download(name, revision=revision, allow_patterns=patterns)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
@@ -86,7 +86,7 @@ def _from_hub(name: str, revision: str) -> Path:
 
 
 def _pinned(source: Path) -> tuple[str, str]:
-    """Read CHECKPOINT and REVISION off a model file, without its 6 s import of torch."""
+    """Read CHECKPOINT and REVISION off a model file without importing torch (6 s)."""
     constants = {
         line.targets[0].id: line.value.value
         for line in ast.parse(source.read_text()).body
@@ -102,5 +102,5 @@ if __name__ == "__main__":
         print(os.environ.get("ENDPOINT_MODEL") or "@".join(pinned))
     except Unavailable as unavailable:
         reason = str(unavailable).removesuffix(WAY_OUT)
-        print(f"{reason}The small bundled model, demo, takes its place.", file=sys.stderr)
+        print(f"{reason}The bundled model, demo, takes its place.", file=sys.stderr)
         print("demo")

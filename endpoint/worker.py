@@ -72,7 +72,7 @@ class Entry:
         self._stage, self._since = stage, now
 
     def settle(self, outcome: Any) -> None:
-        """Hand over the output, or the exception in its place; the first call counts."""
+        """Hand over the output or an exception in its place; the first call counts."""
         if not self._settled.is_set():
             self.enter("answer")
             self._outcome = outcome

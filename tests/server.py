@@ -76,10 +76,8 @@ class Server:
             time.sleep(0.05)
         return self
 
-    def curl(self, *arguments: str) -> str:
-        """Return what curl prints; the arguments' URL is relative to the server."""
+    def curl(self, *arguments: str | Path) -> str:
+        """Return what curl prints; the last argument is a path on this server."""
         *options, path = arguments
-        command = ["curl", "--silent", "--show-error", *options, self.url + path]
-        return subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=True
-        ).stdout
+        command = ["curl", "--silent", "--show-error", *options, f"{self.url}{path}"]
+        return subprocess.check_output(command, cwd=ROOT, text=True)

@@ -1,0 +1,113 @@
+"""Many HTTP clients in one thread, each answer with its status, text and time."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Answer:
+    """What a client got: status 0 stands for a connection that broke."""
+
+    status: int = 0
+    text: str = ""
+    seconds: float = 0.0
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Client:
+    """One kept connection to a server; it is opened anew after it broke."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, body: bytes = b"", path: str = "/") -> Answer:
+        """POST a body, or GET where there is none."""
+        method = "POST" if body else "GET"
+        head = f"{method} {path} HTTP/1.1\r\nHost: a\r\n"
+        head += f"Content-Length: {len(body)}\r\n\r\n"
+        started = time.monotonic()
+        answer = Answer()
+        try:
+            if self._streams is None:
+                self._streams = await asyncio.open_connection("127.0.0.1", self.port)
+            reader, writer = self._streams
+            writer.write(head.encode() + body)
+            answer = await _read(reader)
+        except (OSError, EOFError, ValueError):
+            await self.close()
+        answer.seconds = time.monotonic() - started
+        if answer.headers.get("connection") == "close":
+            await self.close()
+        return answer
+
+    async def close(self) -> None:
+        if self._streams:
+            self._streams[1].close()
+            with suppress(OSError):
+                await self._streams[1].wait_closed()
+        self._streams = None
+
+
+async def _read(reader: asyncio.StreamReader) -> Answer:
+    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    pairs = (line.partition(": ") for line in lines[1:] if line)
+    headers = {name.lower(): value for name, _, value in pairs}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Answer(int(lines[0].split()[1]), body.decode(), headers=headers)
+
+
+async def closed_loop(port: int, clients: int, bodies: Iterable[bytes]) -> list[Answer]:
+    """Let so many clients send the bodies, each after its last answer."""
+    queue = iter(list(enumerate(bodies)))
+    answers: dict[int, Answer] = {}
+
+    async def work() -> None:
+        client = Client(port)
+        for position, body in queue:
+            answers[position] = await client.ask(body)
+        await client.close()
+
+    await asyncio.gather(*(work() for _ in range(clients)))
+    return [answers[position] for position in sorted(answers)]
+
+
+async def open_loop(port: int, rate: float, bodies: Iterable[bytes]) -> list[Answer]:
+    """Send the bodies at a rate (per second), however slow the answers are."""
+    idle: list[Client] = []
+    started = time.monotonic()
+
+    async def send(body: bytes) -> Answer:
+        client = idle.pop() if idle else Client(port)
+        answer = await client.ask(body)
+        idle.append(client)
+        return answer
+
+    tasks = []
+    for number, body in enumerate(bodies):
+        await asyncio.sleep(started + number / rate - time.monotonic())
+        tasks.append(asyncio.create_task(send(body)))
+    answers = await asyncio.gather(*tasks)
+    for client in idle:
+        await client.close()
+    return list(answers)
+
+
+async def beside(work: Awaitable, port: int, path: str = "/ping") -> tuple:
+    """Return a work's result and the answers of a path, asked 20 times a second."""
+    probe, probes = Client(port), []
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        probes.append(await probe.ask(path=path))
+        await asyncio.sleep(0.05)
+    await probe.close()
+    return await task, probes
+
+
+def percentile(answers: Iterable[Answer], share: float) -> float:
+    """Return the seconds within which that share of the answers came."""
+    times = sorted(answer.seconds for answer in answers)
+    return times[min(int(share * len(times)), len(times) - 1)] if times else 0.0
