@@ -1,31 +1,22 @@
-"""HTTP to a model and back: routes, limits, errors, content negotiation."""
+"""HTTP to a model and back: routes, limits, the key, what every answer carries."""
 
 import hmac
 import importlib
 import re
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
 import click
-from flask import (
-    Flask,
-    Response,
-    current_app,
-    g,
-    json,
-    jsonify,
-    render_template,
-    request,
-)
+from flask import Flask, Response, current_app, g, request
 from flask.helpers import get_debug_flag
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.serving import is_running_from_reloader
 
-from endpoint import connection, device, inputs, metrics, problems
+from endpoint import answers, connection, device, inputs, metrics
 from endpoint.worker import LOAD_FAILED, Entry, Worker
 
 SETTINGS = {
@@ -35,9 +26,6 @@ SETTINGS = {
     "MAX_PIXELS": 50_000_000,
     "MAX_BATCH": None,  # the model's own
 }
-MAX_PARTS = 100  # files and fields in one form
-PROBLEM = "application/problem+json"
-FORMS = ("text/plain", "application/json", "text/html")
 
 
 class Model(Protocol):
@@ -45,7 +33,7 @@ class Model(Protocol):
 
     def __init__(self, device: str) -> None: ...
     def decode(self, upload: inputs.Upload) -> Any: ...
-    def predict(self, inputs: list[Any]) -> Sequence[Any]: ...
+    def predict(self, inputs: list[Any]) -> list[Any]: ...
     def encode(self, output: Any) -> dict[str, Any]: ...
 
 
@@ -69,10 +57,10 @@ def create_app(module: str | None = None) -> Flask:
     app.add_url_rule("/predict", view_func=predict, methods=["POST", "PUT"])
     app.add_url_rule("/ping", view_func=ping)
     app.add_url_rule("/health", view_func=health)
-    app.add_url_rule("/metrics", view_func=figures)
+    app.add_url_rule("/metrics", view_func=metrics.response)
     app.before_request(begin)
     app.after_request(finish)
-    app.register_error_handler(Exception, problem)
+    app.register_error_handler(Exception, answers.problem)
     if is_serving():
         app.extensions["worker"].start()
     return app
@@ -80,7 +68,7 @@ def create_app(module: str | None = None) -> Flask:
 
 def configure(app: Flask) -> None:
     """Lay ENDPOINT_* over the settings; a bad value ends the start with a sentence."""
-    app.config.from_mapping(SETTINGS, MAX_FORM_PARTS=MAX_PARTS)
+    app.config.from_mapping(SETTINGS, MAX_FORM_PARTS=100)
     app.config.from_prefixed_env("ENDPOINT")
     for name, default in SETTINGS.items():
         value = app.config[name]
@@ -149,14 +137,12 @@ def predict() -> Response:
     """Answer for each file of the request."""
     authorize()
     worker().check()  # A refusal should not wait for the body.
-    entries = [
-        attempt(submit, upload, position)
-        for position, upload in enumerate(inputs.uploads(request))
-    ]
-    answers = [attempt(answer, entry) for entry in entries]
-    if len(answers) == 1 and isinstance(answers[0], HTTPException):
-        raise answers[0]
-    return negotiate(answers)
+    uploads = inputs.uploads(request)
+    entries = [attempt(submit, upload, upload is uploads[0]) for upload in uploads]
+    results = [attempt(result, entry) for entry in entries]
+    if len(results) == 1 and isinstance(results[0], HTTPException):
+        raise results[0]
+    return answers.negotiate(results)
 
 
 def attempt(step: Callable, *arguments: Any) -> Any:
@@ -164,16 +150,16 @@ def attempt(step: Callable, *arguments: Any) -> Any:
     try:
         return step(*arguments)
     except Exception as error:
-        return problems.as_http(error)
+        return answers.as_http(error)
 
 
-def submit(upload: inputs.Upload, position: int) -> Entry:
+def submit(upload: inputs.Upload, first: bool) -> Entry:
     """Queue one file; those after a request's first wait for a place in the queue."""
     gone = partial(connection.hung_up, request.environ)
-    return worker().submit(upload, g.request_id, gone, wait=position > 0)
+    return worker().submit(upload, g.request_id, gone, wait=not first)
 
 
-def answer(entry: Entry | HTTPException) -> dict[str, Any]:
+def result(entry: Entry | HTTPException) -> dict[str, Any]:
     """Wait for an entry's output and encode it."""
     if isinstance(entry, HTTPException):
         raise entry
@@ -185,56 +171,10 @@ def answer(entry: Entry | HTTPException) -> dict[str, Any]:
             metrics.stages.labels(stage).observe(entry.seconds[stage])
 
 
-def negotiate(answers: list[dict[str, Any] | HTTPException]) -> Response:
-    """Write the answers as the client likes them: text, JSON or the page."""
-    errors = [isinstance(answer, HTTPException) for answer in answers]
-    items = [
-        {"error": problems.details(answer)} if failed else answer
-        for answer, failed in zip(answers, errors)
-    ]
-    kind = request.accept_mimetypes.best_match(FORMS, default="text/plain")
-    if kind == "text/html":
-        return Response(page(items), mimetype=kind)
-    if kind == "application/json":
-        body = items[0] if len(items) == 1 else {"predictions": items}
-        return jsonify(body)
-    lines = [
-        (
-            f"error: {item['error']['detail']}"
-            if failed
-            else str(next(iter(item.values())))
-        )
-        for item, failed in zip(items, errors)
-    ]
-    return Response("".join(f"{line}\n" for line in lines), mimetype=kind)
-
-
-def problem(error: Exception) -> Response:
-    """Answer with an error; a browser's form gets it on the page."""
-    error = problems.as_http(error)
-    response = error.get_response()  # It holds Allow, Retry-After and the like.
-    body = problems.details(error)
-    if wants_page():
-        response.data, response.mimetype = page([{"error": body}]), "text/html"
-    else:
-        response.data, response.mimetype = json.dumps(body) + "\n", PROBLEM
-    return response
-
-
-def page(items: Sequence[dict[str, Any]] = ()) -> str:
-    served = current_app.extensions["served"]
-    return render_template("index.html", items=items, served=served)
-
-
-def wants_page() -> bool:
-    forms = ("application/json", "text/html")
-    return request.accept_mimetypes.best_match(forms) == "text/html"
-
-
-def index() -> Response | str:
+def index() -> dict[str, Any] | str:
     """Tell what is served: the page in a browser, else JSON."""
-    if wants_page():
-        return page()
+    if answers.wants_page():
+        return answers.page()
     state, _ = worker().health()
     return current_app.extensions["served"] | {
         "state": state,
@@ -255,11 +195,6 @@ def health() -> tuple[dict[str, Any], int]:
     state, reason = worker().health()
     body = {"state": state, "reason": reason} | current_app.extensions["served"]
     return body, 200 if state == "ready" else 503
-
-
-def figures() -> Response:
-    data, media_type = metrics.text()
-    return Response(data, content_type=media_type)
 
 
 def worker() -> Worker:

@@ -2,6 +2,7 @@
 
 import os
 
+from flask import Response
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -44,10 +45,10 @@ ready = Gauge(
 )
 
 
-def text() -> tuple[bytes, str]:
-    """Return the figures of all processes and their media type."""
+def response() -> Response:
+    """Return the figures of all processes."""
     registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)
-    return generate_latest(registry), CONTENT_TYPE_LATEST
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -4,6 +4,7 @@ import gc
 import logging
 import math
 import os
+import re
 import threading
 import time
 from collections import deque
@@ -15,18 +16,12 @@ from endpoint import metrics
 log = logging.getLogger(__name__)
 
 # After one of these a CUDA context is lost: every later call in the process fails.
-FATAL = (
-    "device-side assert",
-    "illegal memory access",
-    "illegal instruction",
-    "misaligned address",
-    "invalid program counter",
-    "hardware stack error",
-    "unspecified launch failure",
-    "launch timed out",
-    "uncorrectable",
-    "GPU is lost",
+FATAL = re.compile(
+    "device-side assert|illegal memory access|illegal instruction|misaligned address|"
+    "invalid program counter|hardware stack error|unspecified launch failure|"
+    "launch timed out|uncorrectable|GPU is lost"
 )
+MEMORY = re.compile("MemoryError|out of memory|ALLOC_FAILED|[Ff]ailed to allocate")
 SMALL_BATCHES = 60.0  # seconds for which batches stay small after memory ran out
 LAST_ANSWERS = 1.0  # seconds for the last 5xx to leave before the process ends
 LOAD_FAILED = 3  # gunicorn's status for a worker that cannot boot: it does not retry
@@ -104,12 +99,8 @@ class Worker:
     ) -> None:
         self.model: Any = None
         self.max_batch = max_batch
-        self._load, self._queue, self._deadline, self._exit = (
-            load,
-            queue,
-            deadline,
-            exit,
-        )
+        self._load, self._exit = load, exit
+        self._queue, self._deadline = queue, deadline
         self._state, self._reason = "loading", "The model is loading."
         self._places = 0  # taken in the queue: inputs that decode or wait
         self._waiting: deque[Entry] = deque()
@@ -130,11 +121,15 @@ class Worker:
     def health(self) -> tuple[str, str]:
         """Return "loading", "ready" or "failed" and a sentence; never waits."""
         since = self._calling_since
-        if self._state == "ready" and not self._thread.is_alive():
-            return "failed", "The model's thread has ended."
+        if self._state != "failed" and self._is_cut_off():
+            return "failed", "The model's thread does not run in this process."
         if since and time.monotonic() - since > self._deadline:
             return "failed", f"predict has not returned for {self._deadline:g} s."
         return self._state, self._reason
+
+    def _is_cut_off(self) -> bool:
+        """Tell whether the thread was started and is gone, as it is after a fork."""
+        return self._thread.ident is not None and not self._thread.is_alive()
 
     def check(self) -> None:
         """Raise Unready where an input would be refused now."""
@@ -164,10 +159,7 @@ class Worker:
             self.check()
             self._take_places(1)
         try:
-            with self._decoders:
-                entry.input = self.model.decode(upload)
-            entry.key = getattr(self.model, "batch_key", lambda _: None)(entry.input)
-            entry.enter("queue")
+            self._decode(upload, entry)
             with self._changed:
                 if self._state != "ready":
                     raise Unready(self._reason)
@@ -178,6 +170,16 @@ class Worker:
                 self._take_places(-1)
             raise
         return entry
+
+    def _decode(self, upload: Any, entry: Entry) -> None:
+        if not self._decoders.acquire(timeout=self._deadline):
+            raise Late
+        try:
+            entry.input = self.model.decode(upload)
+            entry.key = getattr(self.model, "batch_key", lambda _: None)(entry.input)
+        finally:
+            self._decoders.release()
+        entry.enter("queue")
 
     def _has_room(self) -> bool:
         return self._places < self._queue or self._state != "ready"
@@ -254,13 +256,13 @@ class Worker:
         error = self._call(batch) if batch else None
         if error is None:
             return
-        if any(mark in str(error) for mark in FATAL):
+        if FATAL.search(repr(error)):
             return self._die(f"The GPU is lost to this process: {error}")
         if len(batch) == 1:
             log.error("predict failed on request %s", batch[0].name, exc_info=error)
             return batch[0].settle(Failed())
         half = len(batch) // 2
-        memory = _out_of_memory(error)
+        memory = MEMORY.search(repr(error))
         log.warning("A batch of %d is halved after: %s", len(batch), error)
         metrics.splits.labels("memory" if memory else "error").inc()
         if memory:
@@ -315,9 +317,3 @@ class Worker:
             entry.settle(Unready(reason))
         time.sleep(LAST_ANSWERS)
         self._exit(status)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    marks = ("out of memory", "alloc_failed", "failed to allocate")
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(mark in text for mark in marks)
