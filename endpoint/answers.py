@@ -36,7 +36,9 @@ def as_http(error: Exception) -> HTTPException:
         case HTTPException():
             return error
         case Unready():
-            return ServiceUnavailable(str(error), retry_after=error.retry_after)
+            wait = error.retry_after
+            sentence = f"{error}: try again in {wait} s."
+            return ServiceUnavailable(sentence, retry_after=wait)
         case Late():
             return GatewayTimeout("The deadline passed first: try again later.")
         case Gone():

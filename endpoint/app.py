@@ -39,7 +39,7 @@ class Model(Protocol):
 
 def create_app(module: str | None = None) -> Flask:
     """Return the app that serves the class Model of a module."""
-    app = Flask("endpoint")
+    app = Flask("endpoint", static_folder=None)
     configure(app)
     module = module or app.config.get("APP", "endpoint.model")
     app.extensions["served"] = {"model": module, "revision": None, "device": None}
@@ -186,7 +186,7 @@ def ping() -> tuple[str, int]:
     """Answer a load balancer: 204 while loading, 200 ready, 503 sick."""
     state, reason = worker().health()
     if state == "failed":
-        raise ServiceUnavailable(reason)
+        raise ServiceUnavailable(f"{reason}.")
     return "", 204 if state == "loading" else 200
 
 

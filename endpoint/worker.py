@@ -101,7 +101,7 @@ class Worker:
         self.max_batch = max_batch
         self._load, self._exit = load, exit
         self._queue, self._deadline = queue, deadline
-        self._state, self._reason = "loading", "The model is loading."
+        self._state, self._reason = "loading", "The model is loading"
         self._places = 0  # taken in the queue: inputs that decode or wait
         self._waiting: deque[Entry] = deque()
         self._running: list[Entry] = []
@@ -122,9 +122,9 @@ class Worker:
         """Return "loading", "ready" or "failed" and a sentence; never waits."""
         since = self._calling_since
         if self._state != "failed" and self._is_cut_off():
-            return "failed", "The model's thread does not run in this process."
+            return "failed", "The model's thread does not run in this process"
         if since and time.monotonic() - since > self._deadline:
-            return "failed", f"predict has not returned for {self._deadline:g} s."
+            return "failed", f"predict has not returned for {self._deadline:g} s"
         return self._state, self._reason
 
     def _is_cut_off(self) -> bool:
@@ -139,7 +139,7 @@ class Worker:
         ahead = self._places + len(self._running)
         seconds = ahead * self._seconds_each
         if self._places >= self._queue or (ahead and seconds > self._deadline):
-            raise Unready("All places in the queue are taken.", math.ceil(seconds) or 1)
+            raise Unready("All places in the queue are taken", math.ceil(seconds) or 1)
 
     def submit(
         self,
@@ -197,19 +197,18 @@ class Worker:
             if example := getattr(self.model, "example", None):
                 self.model.predict([self.model.decode(example)])
         except SystemExit as sentence:
-            return self._die(str(sentence), LOAD_FAILED)
+            return self._die("The model cannot be loaded", sentence, LOAD_FAILED)
         except Exception as error:
             log.exception("The model's own error:")
-            reason = f"The model cannot be loaded: {type(error).__name__}: {error}"
-            return self._die(reason, LOAD_FAILED)
-        self._state, self._reason = "ready", "The model is ready."
+            return self._die("The model cannot be loaded", repr(error), LOAD_FAILED)
+        self._state, self._reason = "ready", "The model is ready"
         metrics.ready.set(1)
         try:
             while self._state == "ready":
                 self._serve(self._next_batch())
         except BaseException as error:
             log.exception("The model's own error:")
-            self._die(f"The model's thread was ended by {type(error).__name__}.")
+            self._die("The model's thread has ended", repr(error))
 
     def _next_batch(self) -> list[Entry]:
         """Wait for entries; return those, oldest first, that can run together."""
@@ -257,7 +256,7 @@ class Worker:
         if error is None:
             return
         if FATAL.search(repr(error)):
-            return self._die(f"The GPU is lost to this process: {error}")
+            return self._die("The GPU is lost to this process", error)
         if len(batch) == 1:
             log.error("predict failed on request %s", batch[0].name, exc_info=error)
             return batch[0].settle(Failed())
@@ -303,17 +302,20 @@ class Worker:
             if state == "failed":
                 self._die(reason)
 
-    def _die(self, reason: str, status: int = DIED) -> None:
-        """Refuse what is under way, let the answers leave, end the process."""
+    def _die(self, reason: str, cause: object = "", status: int = DIED) -> None:
+        """Refuse what is under way, let the answers leave, end the process.
+
+        Clients read the reason alone, the log has the cause too.
+        """
         with self._changed:
             if self._state == "failed":
                 return
             self._state, self._reason = "failed", reason
             unsettled = [*self._running, *self._waiting]
             self._changed.notify_all()
-        log.critical(reason)
+        log.critical("%s: %s", reason, cause)
         metrics.ready.set(0)
         for entry in unsettled:
-            entry.settle(Unready(reason))
+            entry.settle(Unready(self._reason))
         time.sleep(LAST_ANSWERS)
         self._exit(status)

@@ -91,7 +91,7 @@ def test_metrics_are_the_sum_of_several_processes():
 def test_model_that_cannot_load_ends_the_server_with_status_3():
     with Server("gunicorn", ENDPOINT_APP="tests.nothing") as server:
         assert server.process.wait(30) == 3
-        assert "cannot be loaded: ModuleNotFoundError" in server.log
+        assert "The model cannot be loaded: ModuleNotFoundError" in server.log
         assert server.log.count("Booting worker") == 1
 
 

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import time
 
 import pytest
 from PIL import Image
@@ -112,3 +113,24 @@ def test_without_hub_the_server_ends_with_one_sentence(tmp_path, command):
         assert len(sentences) == 1 and "ENDPOINT_MODEL" in sentences[0]
         assert "Traceback" not in server.log
         assert server.log.count("Booting worker") <= 1
+
+
+def test_debug_server_loads_the_model_once():
+    with Server("flask", "--debug", "run", ENDPOINT_APP="tests.fake") as server:
+        server.wait_for(200)
+        time.sleep(1)
+        assert server.log.count("Serving fake") == 1
+
+
+def test_debug_server_outlives_a_model_that_cannot_load():
+    with Server("flask", "--debug", "run", ENDPOINT_APP="tests.nothing") as server:
+        server.wait_for(503)
+        time.sleep(2)
+        assert server.ping() == 503
+        assert "No module named 'tests.nothing'" in server.log
+
+
+def test_other_flask_commands_load_no_model():
+    with Server("flask", "routes", ENDPOINT_APP="tests.fake") as server:
+        assert server.process.wait(20) == 0
+        assert "/predict" in server.log and "Serving" not in server.log
