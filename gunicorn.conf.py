@@ -2,23 +2,67 @@
 
 import os
 import shutil
+import socket
 import tempfile
+import time
+
+from gunicorn.workers.gthread import ThreadWorker
+
+
+class PatientWorker(ThreadWorker):
+    """gunicorn's worker with threads, less two ways to stand still."""
+
+    def handle(self, conn):
+        # gunicorn waits up to 2 s for a client to close its end, on the thread that
+        # accepts all connections: a few that stay would keep everybody else out.
+        kept = super().handle(conn)
+        if kept is False:
+            linger(conn.sock)
+        return kept
+
+    def handle_quit(self, sig, frame):
+        # SIGINT and SIGQUIT mean now. gunicorn asks the pool of threads to stop and
+        # locks up if the signal comes while a request is handed to that pool.
+        os._exit(0)
+
+
+def linger(connection, seconds=5.0):
+    """Read until the client has closed: one cut off while sending sees no answer."""
+    until = time.monotonic() + seconds
+    try:
+        connection.shutdown(socket.SHUT_WR)
+        while (left := until - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(1 << 16):
+                break
+        connection.shutdown(socket.SHUT_RD)
+    except OSError:
+        pass  # The client is gone, which is all that was waited for.
+
+
+def number(name, default):
+    """Read a setting; the app refuses, with a sentence, a value that is no number."""
+    try:
+        return float(os.environ.get(name, default))
+    except ValueError:
+        return default
+
 
 wsgi_app = "endpoint:create_app()"
 # Containers and Runpod name the port in PORT, and their proxies come from outside.
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 # One process holds the model; two would hold it twice.
 workers = 1
-worker_class = "gthread"
+worker_class = PatientWorker
 # Waiting inputs hold a thread each: one for every place in the queue and in a batch,
 # and 224 to refuse, to answer /ping and to bear slow clients.
-threads = int(os.environ.get("ENDPOINT_QUEUE", 64)) + 32 + 224
+threads = int(number("ENDPOINT_QUEUE", 64)) + 32 + 224
 # Loading happens on a thread, so that nothing slow runs before the first heartbeat.
 timeout = 30
 # The model is loaded after the fork: CUDA does not survive one.
 preload_app = False
 # Accepted requests may take their whole deadline after SIGTERM.
-graceful_timeout = int(float(os.environ.get("ENDPOINT_DEADLINE", 90))) + 5
+graceful_timeout = int(number("ENDPOINT_DEADLINE", 90)) + 5
 # Longer than the 60 s for which proxies keep connections, so that they close first.
 keepalive = 75
 # A heartbeat file on a disk can block; memory cannot.

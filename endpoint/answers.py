@@ -4,12 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, current_app, jsonify, render_template, request
-from werkzeug.exceptions import (
-    GatewayTimeout,
-    HTTPException,
-    InternalServerError,
-    ServiceUnavailable,
-)
+from werkzeug import exceptions
+from werkzeug.exceptions import HTTPException, InternalServerError
 
 from endpoint.worker import Failed, Gone, Late, Unready
 
@@ -38,9 +34,9 @@ def as_http(error: Exception) -> HTTPException:
         case Unready():
             wait = error.retry_after
             sentence = f"{error}: try again in {wait} s."
-            return ServiceUnavailable(sentence, retry_after=wait)
+            return exceptions.ServiceUnavailable(sentence, retry_after=wait)
         case Late():
-            return GatewayTimeout("The deadline passed first: try again later.")
+            return exceptions.GatewayTimeout("The deadline passed: try again later.")
         case Gone():
             return ClientGone()
         case Failed():

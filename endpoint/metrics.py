@@ -2,53 +2,48 @@
 
 import os
 
+import prometheus_client as prometheus
 from flask import Response
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-    multiprocess,
+from prometheus_client.multiprocess import MultiProcessCollector
+
+requests = prometheus.Counter(
+    "endpoint_requests", "Requests answered, by status.", ["status"]
 )
-
-# Seconds, from a cached GPU answer to the default deadline.
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90)
-
-requests = Counter("endpoint_requests", "Requests answered, by status.", ["status"])
-stages = Histogram(
+stages = prometheus.Histogram(
     "endpoint_stage_seconds",
-    "Time an input spent decoding, queueing and in predict.",
+    "Time an input spent decoding, in the queue and in predict.",
     ["stage"],
-    buckets=_BUCKETS,
+    # From an answer of a GPU to the default deadline.
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90),
 )
-batches = Histogram(
+batches = prometheus.Histogram(
     "endpoint_batch_size",
     "Inputs in a call of predict.",
     buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
-queued = Gauge(
+queued = prometheus.Gauge(
     "endpoint_queued",
     "Inputs that decode or wait for the model.",
     multiprocess_mode="livesum",
 )
-dropped = Counter(
+dropped = prometheus.Counter(
     "endpoint_dropped",
     "Inputs never run: past their deadline, client gone.",
     ["reason"],
 )
-splits = Counter("endpoint_splits", "Batches halved after a failure.", ["reason"])
-ready = Gauge(
+splits = prometheus.Counter(
+    "endpoint_splits", "Batches halved after a failure.", ["reason"]
+)
+ready = prometheus.Gauge(
     "endpoint_ready", "Processes whose model can answer.", multiprocess_mode="livesum"
 )
 
 
 def response() -> Response:
     """Return the figures of all processes."""
-    registry = REGISTRY
+    registry = prometheus.REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
-    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+        registry = prometheus.CollectorRegistry()
+        MultiProcessCollector(registry)
+    figures = prometheus.generate_latest(registry)
+    return Response(figures, content_type=prometheus.CONTENT_TYPE_LATEST)

@@ -44,6 +44,9 @@ def wrong(answers: list[Answer], width: int = 64) -> int:
 
 
 def statuses(answers: list[Answer]) -> dict[int, int]:
+    """Count answers by status, after a look at what else the contract says of each."""
+    for answer in answers:
+        assert answer.keeps_contract(), answer
     return dict(sorted(Counter(answer.status for answer in answers).items()))
 
 

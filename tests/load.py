@@ -1,6 +1,7 @@
 """Many HTTP clients in one thread, each answer with its status, text and time."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Iterable
 from contextlib import suppress
@@ -15,6 +16,18 @@ class Answer:
     text: str = ""
     seconds: float = 0.0
     headers: dict[str, str] = field(default_factory=dict)
+
+    def keeps_contract(self) -> bool:
+        """Tell whether a caption or an error came in the form that README.md gives."""
+        if self.status == 0:
+            return True
+        kind = self.headers.get("content-type")
+        if self.status == 200:
+            right = kind == "text/plain; charset=utf-8" and self.text.endswith("\n")
+        else:
+            right = kind == "application/problem+json"
+            right = right and json.loads(self.text)["status"] == self.status
+        return right and {"x-request-id", "server-timing"} <= self.headers.keys()
 
 
 class Client:

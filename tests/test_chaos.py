@@ -1,5 +1,6 @@
 """The troubles of `tests.chaos`, each for a few seconds, and what must come of them."""
 
+import socket
 import time
 from contextlib import ExitStack
 
@@ -78,6 +79,19 @@ def test_ping_is_answered_while_all_places_are_taken():
         assert '"state":"ready"' in server.curl("/health")
 
 
+@pytest.mark.parametrize(
+    "request_", [b"GET /ping HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n"]
+)
+def test_clients_that_stay_after_their_answer_keep_nobody_out(request_):
+    with chaos.serve() as server, ExitStack() as connections:
+        for _ in range(10):
+            stays = socket.create_connection(("127.0.0.1", server.port))
+            connections.enter_context(stays).sendall(request_)
+        time.sleep(0.5)
+        took = server.curl("-o", "/dev/null", "-w", "%{time_total}", "/ping")
+        assert float(took) < 0.1
+
+
 def test_metrics_are_the_sum_of_several_processes():
     with Server("gunicorn", "--workers", "2", ENDPOINT_APP="tests.fake") as server:
         server.wait_for(200)
@@ -93,6 +107,14 @@ def test_model_that_cannot_load_ends_the_server_with_status_3():
         assert server.process.wait(30) == 3
         assert "The model cannot be loaded: ModuleNotFoundError" in server.log
         assert server.log.count("Booting worker") == 1
+
+
+def test_bad_setting_ends_the_server_with_a_sentence():
+    settings = {"ENDPOINT_QUEUE": "many", "ENDPOINT_DEADLINE": "long"}
+    with Server("gunicorn", ENDPOINT_APP="tests.fake", **settings) as server:
+        assert server.process.wait(30) == 3
+        assert "ENDPOINT_QUEUE must be a number above 0." in server.log
+        assert "Traceback" not in server.log
 
 
 def test_loading_process_answers_within_a_second_of_its_start():
