@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, VisionEncoderDecoderModel
+from transformers import AutoTokenizer
+from transformers import VisionEncoderDecoderModel as Network
+from transformers.utils import logging
 
 from endpoint import inputs, weights
 
@@ -15,7 +17,10 @@ SIDE = 224  # pixels; the picture is squashed to a square
 STATES = 197  # the encoder's: one for each of 14 x 14 patches and one for the whole
 MAX_LENGTH = 16  # tokens, the start token included
 BEAMS = 4
+LEGACY = r"(attn|attention)\.(masked_)?bias"  # buffers no model has any more
 EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
+
+logging.disable_progress_bar()  # That of loading; a download still shows its own.
 
 
 class Model:
@@ -24,9 +29,8 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        # Buffers of old transformers in the file, which no model has any more.
-        VisionEncoderDecoderModel._keys_to_ignore_on_load_unexpected = ["masked_bias"]
-        network = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32)
+        Network._keys_to_ignore_on_load_unexpected = [LEGACY]
+        network = Network.from_pretrained(folder, dtype=torch.float32)
         self.network = network.eval().to(device)
         self.example = inputs.Upload(EXAMPLE.read_bytes())
 
@@ -40,7 +44,7 @@ class Model:
         pixels = pixels.permute(0, 3, 1, 2) / 127.5 - 1  # (images, 3, 224, 224)
         tokens = self.network.generate(
             pixels,
-            attention_mask=torch.ones(len(images), STATES, dtype=torch.long),
+            attention_mask=pixels.new_ones(len(images), STATES, dtype=torch.long),
             max_length=MAX_LENGTH,
             num_beams=BEAMS,
         )  # (images, at most 16)
