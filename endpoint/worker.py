@@ -7,7 +7,6 @@ import os
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -103,7 +102,7 @@ class Worker:
         self._queue, self._deadline = queue, deadline
         self._state, self._reason = "loading", "The model is loading"
         self._places = 0  # taken in the queue: inputs that decode or wait
-        self._waiting: deque[Entry] = deque()
+        self._waiting: list[Entry] = []
         self._running: list[Entry] = []
         self._changed = threading.Condition()
         # A decoded photograph takes 150 MB: no more of them than cores that decode.
@@ -121,15 +120,13 @@ class Worker:
     def health(self) -> tuple[str, str]:
         """Return "loading", "ready" or "failed" and a sentence; never waits."""
         since = self._calling_since
-        if self._state != "failed" and self._is_cut_off():
+        started, alive = self._thread.ident, self._thread.is_alive()
+        if started and not alive and self._state != "failed":
+            # As after a fork, which takes no threads along.
             return "failed", "The model's thread does not run in this process"
         if since and time.monotonic() - since > self._deadline:
             return "failed", f"predict has not returned for {self._deadline:g} s"
         return self._state, self._reason
-
-    def _is_cut_off(self) -> bool:
-        """Tell whether the thread was started and is gone, as it is after a fork."""
-        return self._thread.ident is not None and not self._thread.is_alive()
 
     def check(self) -> None:
         """Raise Unready where an input would be refused now."""
@@ -154,8 +151,8 @@ class Worker:
         """
         entry = Entry(name, time.monotonic() + self._deadline, gone)
         with self._changed:
-            if wait:
-                self._changed.wait_for(self._has_room, self._deadline)
+            while wait and self._places >= self._queue and self._state == "ready":
+                wait = self._changed.wait(entry.deadline - time.monotonic())
             self.check()
             self._take_places(1)
         try:
@@ -181,9 +178,6 @@ class Worker:
             self._decoders.release()
         entry.enter("queue")
 
-    def _has_room(self) -> bool:
-        return self._places < self._queue or self._state != "ready"
-
     def _take_places(self, places: int) -> None:
         self._places += places
         metrics.queued.set(self._places)
@@ -205,7 +199,8 @@ class Worker:
         metrics.ready.set(1)
         try:
             while self._state == "ready":
-                self._serve(self._next_batch())
+                if batch := self._next_batch():
+                    self._serve(batch)
         except BaseException as error:
             log.exception("The model's own error:")
             self._die("The model's thread has ended", repr(error))
@@ -214,11 +209,13 @@ class Worker:
         """Wait for entries; return those, oldest first, that can run together."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting)
+            lowered = time.monotonic() < self._small_until
+            limit = self._small_batch if lowered else self.max_batch
             batch: list[Entry] = []
-            others: deque[Entry] = deque()
+            others: list[Entry] = []
             for entry in self._waiting:
-                full = len(batch) >= self._batch_limit()
-                if full or (batch and entry.key != batch[0].key):
+                fits = not batch or entry.key == batch[0].key
+                if len(batch) == limit or not fits:
                     others.append(entry)
                 elif not self._drop(entry):
                     entry.enter("predict")
@@ -226,10 +223,6 @@ class Worker:
             self._take_places(len(others) - len(self._waiting))
             self._waiting, self._running = others, batch
             return batch
-
-    def _batch_limit(self) -> int:
-        lowered = time.monotonic() < self._small_until
-        return self._small_batch if lowered else self.max_batch
 
     def _drop(self, entry: Entry) -> bool:
         """Settle an entry that nobody waits for any more."""
@@ -242,8 +235,6 @@ class Worker:
 
     def _serve(self, batch: list[Entry]) -> None:
         """Run a batch and learn from it what an input costs."""
-        if not batch:
-            return
         started = time.monotonic()
         self._settle(batch)
         each = (time.monotonic() - started) / len(batch)
@@ -265,10 +256,8 @@ class Worker:
         log.warning("A batch of %d is halved after: %s", len(batch), error)
         metrics.splits.labels("memory" if memory else "error").inc()
         if memory:
-            self._small_batch, self._small_until = (
-                half,
-                time.monotonic() + SMALL_BATCHES,
-            )
+            self._small_batch = half
+            self._small_until = time.monotonic() + SMALL_BATCHES
         # The traceback keeps the failed call's tensors alive: let go of it first.
         del error
         gc.collect()
