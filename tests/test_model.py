@@ -11,7 +11,7 @@ from benchmarks import checkpoint
 from endpoint.inputs import Upload
 from endpoint.model import Model
 from tests.conftest import picture
-from tests.server import ROOT, Server
+from tests.server import Server
 
 
 @pytest.fixture(scope="session")
