@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 import time
 import warnings
@@ -11,35 +10,21 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import ExifTags, Image
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import (
-    BadRequest,
-    RequestEntityTooLarge,
-    UnprocessableEntity,
-    UnsupportedMediaType,
-)
+from werkzeug.exceptions import RequestEntityTooLarge, abort
 from werkzeug.wrappers import Request
 
 # Decoders for other formats have a history of holes, and EPS starts a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 FILE_FIELDS = ("image", "file")
-MAX_VALUES = 10_000  # in one JSON body
-SECONDS = 1.5  # of processor time to read a picture; the largest, as PNG, takes half
-MAX_SCANNED = 2_000_000_000  # pixels, over all scans of a JPEG
-# libjpeg crosses the whole picture for each scan, and a scan may be ten bytes long.
-SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e]")
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 HOW_TO_SEND = (
     "Send a picture: curl -F file=@picture.jpg, the file itself as the body, or JSON "
     '{"image": "<base64>"}.'
 )
+MAX_VALUES = 10_000  # in one JSON body
+SECONDS = 1.5  # of processor time to read a picture; the largest, as PNG, takes half
+MAX_SCANNED = 2_000_000_000  # pixels, over all scans of a JPEG
+SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e]")  # how each begins
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's to Image.Transpose's
 _pixels = 50_000_000
 
 
@@ -55,9 +40,8 @@ class Upload:
 def limit_pixels(pixels: int) -> None:
     """Refuse larger pictures from now on, in this process, before they are decoded."""
     global _pixels
-    # Pillow's own check catches what grows after the header, but only at twice this.
-    _pixels = Image.MAX_IMAGE_PIXELS = pixels
-    # Its warnings quote the file, and Python remembers each one that it has shown.
+    _pixels = Image.MAX_IMAGE_PIXELS = pixels  # Pillow itself refuses twice as many.
+    # Its warnings quote the file, and Python remembers each that it has shown.
     warnings.filterwarnings("ignore", module=r"PIL\b")
 
 
@@ -66,22 +50,23 @@ def uploads(request: Request) -> list[Upload]:
     is_form = request.mimetype == "multipart/form-data"
     try:
         data = request.get_data(parse_form_data=is_form)
+        # Werkzeug takes its own limit, or an early end, for the end of the body.
+        if request.content_length is None:
+            request.stream.read(1)
+        elif not is_form and len(data) < request.content_length:
+            raise EOFError
     except RequestEntityTooLarge:
-        raise RequestEntityTooLarge(
-            f"Too large: one request holds at most {request.max_content_length:,} bytes "
-            f"and {request.max_form_parts} files."
-        ) from None
-    except Exception as error:  # Each server has its own for a client that misbehaves.
-        raise BadRequest(
-            "The body broke off or is malformed: send it again."
-        ) from error
+        most, files = request.max_content_length, request.max_form_parts
+        abort(413, f"One request holds at most {most:,} bytes and {files} files.")
+    except Exception:  # Servers have their own for clients that misbehave.
+        abort(400, "The body broke off or is malformed: try again.")
     if is_form:
         return _from_form(request)
     if request.mimetype == "application/json":
         return [_from_json(request, data)]
     # Any other body is the file: curl --data-binary calls a JPEG a urlencoded form.
     if not data:
-        raise BadRequest(f"The request is empty. {HOW_TO_SEND}")
+        abort(400, f"The request is empty. {HOW_TO_SEND}")
     return [Upload(data, request.mimetype, MultiDict(request.args))]
 
 
@@ -89,79 +74,53 @@ def _from_form(request: Request) -> list[Upload]:
     files = [file for _, file in request.files.items(multi=True) if file.filename]
     fields = MultiDict([*request.args.items(True), *request.form.items(True)])
     if not files and any(name in fields for name in FILE_FIELDS):
-        raise BadRequest(
-            "The form's file field holds text, not a file. With curl, put an @ before "
-            "the path: curl -F file=@picture.jpg."
-        )
+        abort(400, "The file field holds text: an @ is missing in file=@picture.jpg.")
     if not files:
-        raise BadRequest(f"The form holds no file. {HOW_TO_SEND}")
+        abort(400, f"The form holds no file. {HOW_TO_SEND}")
     return [Upload(file.read(), file.mimetype, fields) for file in files]
 
 
 def _from_json(request: Request, data: bytes) -> Upload:
     try:
-        # Base64 has no commas: many of them are a flood of objects to build.
-        body = json.loads(data) if data.count(b",") < MAX_VALUES else None
-    except (ValueError, RecursionError):
+        # Base64 has no commas: a flood of them is one of objects to build.
+        body = request.get_json(silent=True) if data.count(b",") < MAX_VALUES else None
+    except RecursionError:
         body = None
-    if not isinstance(body, dict):
-        raise BadRequest('The body is not a JSON object such as {"image": "<base64>"}.')
-    name = next((name for name in FILE_FIELDS if body.get(name)), None)
-    if name is None or not isinstance(body[name], str):
-        raise BadRequest(
-            'The JSON has no "image" with the picture as base64 text in it.'
-        )
-    header, _, text = body.pop(name).rpartition(",")
-    if header and not (header.startswith("data:") and header.endswith(";base64")):
-        raise BadRequest(
-            '"image" must be base64, or data:image/jpeg;base64, before it.'
-        )
+    fields = body if isinstance(body, dict) else {}
+    name = next((name for name in FILE_FIELDS if fields.get(name)), None)
+    if not isinstance(fields.get(name), str):
+        abort(400, 'Send the picture as base64 in JSON: {"image": "<base64>"}.')
+    text = fields.pop(name)
+    prefix = re.match("(?:data:([^,]*);base64,)?", text)
     try:
         # Line breaks are usual in base64, any other foreign character is a mistake.
-        data = base64.b64decode("".join(text.split()), validate=True)
+        pure = "".join(text[prefix.end() :].split())
+        decoded = base64.b64decode(pure, validate=True)
     except ValueError:
-        raise BadRequest('The text in "image" is not valid base64.') from None
-    media_type = header.removeprefix("data:").partition(";")[0]
-    return Upload(data, media_type, MultiDict({**request.args, **body}))
+        abort(400, '"image" is not valid base64, nor a data: URI of it.')
+    media_type = prefix[1] or Upload.media_type
+    return Upload(decoded, media_type, MultiDict({**request.args, **fields}))
 
 
 def image(upload: Upload) -> Image.Image:
-    """Return the upload as an upright RGB image, wholly decoded, or a 4xx.
-
-    Of an animation it is the first frame; what is transparent turns white.
-    """
+    """Return the upload's first frame, upright, in RGB and wholly decoded, or a 4xx."""
     try:
         with Image.open(_Source(upload.data), formats=FORMATS) as picture:
-            _check_work(picture, upload.data)
+            _check_header(picture, upload.data)
             picture.load()
             return _rgb(_upright(picture))
     except Image.UnidentifiedImageError:
-        raise UnsupportedMediaType(
-            "This is not an image in a format that is taken here: send JPEG, PNG, WEBP, "
-            "GIF, BMP or TIFF."
-        ) from None
+        abort(415, "This is no picture: send a JPEG, PNG, WEBP, GIF, BMP or TIFF file.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise RequestEntityTooLarge(
-            f"The picture has more than {_pixels:,} pixels: scale it down."
-        ) from None
-    except Laborious:
-        raise UnprocessableEntity(
-            "The picture takes too long to decode: save it anew as a plain JPEG or PNG."
-        ) from None
+        abort(413, f"The picture has over {_pixels:,} pixels: scale it down.")
     except MemoryError:
         raise  # That is not the picture's fault.
-    except Exception as error:  # On a broken file a decoder may raise anything.
-        raise UnprocessableEntity(
-            "The picture is damaged or cut short and cannot be decoded: send it again."
-        ) from error
-
-
-class Laborious(Exception):
-    """The file is built to keep its decoder busy."""
+    except Exception:  # On a broken file a decoder may raise anything.
+        abort(422, "The picture is broken or takes too long to decode: save it anew.")
 
 
 class _Source(io.BytesIO):
-    """A file that is read to its end only in time: Pillow parses some byte by byte."""
+    """A file that can be read for a while: Pillow goes through some byte by byte."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -169,27 +128,25 @@ class _Source(io.BytesIO):
 
     def read(self, size: int | None = -1) -> bytes:
         if time.thread_time() > self.until:
-            raise Laborious
+            raise ValueError("too slow")
         return super().read(size)
 
 
-def _check_work(picture: Image.Image, data: bytes) -> None:
-    """Refuse a picture by what its header says, before it takes memory and time."""
+def _check_header(picture: Image.Image, data: bytes) -> None:
+    """Refuse what would take too much memory or time, before it does."""
     pixels = picture.width * picture.height
     if pixels > _pixels:
         raise Image.DecompressionBombError
-    # 10,000 pixels more, since a scan of few also takes its time to begin.
+    # libjpeg crosses the whole picture for every scan, and ten bytes make one.
     scans = len(SCAN.findall(data)) if picture.format in ("JPEG", "MPO") else 1
-    if scans * (pixels + 10_000) > MAX_SCANNED:
-        raise Laborious
+    if scans * max(pixels, 10_000) > MAX_SCANNED:
+        raise ValueError("too many scans")
 
 
 def _upright(picture: Image.Image) -> Image.Image:
     """Turn a photograph as its EXIF says; a broken block says nothing."""
     try:
         turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
-    except MemoryError:
-        raise
     except Exception:
         turn = None
     return picture if turn is None else picture.transpose(turn)
@@ -201,6 +158,8 @@ def _rgb(picture: Image.Image) -> Image.Image:
         picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     elif picture.mode in ("I", "F"):
         picture = _stretched(picture)
+    elif picture.mode == "La":
+        picture = picture.convert("LA")  # the only mode that it converts to
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         white = Image.new("RGB", picture.size, "white")
@@ -210,9 +169,9 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 
 def _stretched(picture: Image.Image) -> Image.Image:
-    """Map the lowest to the highest value onto 0 to 255: such modes have no fixed white."""
+    """Map the lowest value to 0, the highest to 255: such modes have no fixed white."""
     values = np.nan_to_num(np.asarray(picture, np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    values *= 255 / (high - low or 1.0)
-    values -= low * 255 / (high - low or 1.0)
+    np.clip(values, -1e30, 1e30, out=values)  # A wider span has no number.
+    values -= values.min()
+    values *= 255 / max(float(values.max()), 1e-30)
     return Image.fromarray(values.astype(np.uint8))
