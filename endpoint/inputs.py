@@ -8,7 +8,7 @@ import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, abort
 from werkzeug.wrappers import Request
@@ -25,6 +25,7 @@ SECONDS = 1.5  # of processor time to read a picture; the largest, as PNG, takes
 MAX_SCANNED = 2_000_000_000  # pixels, over all scans of a JPEG
 SCAN = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e]")  # how each begins
 TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # EXIF's to Image.Transpose's
+TiffImagePlugin.READ_LIBTIFF = True  # Pillow itself makes an object of every strip.
 _pixels = 50_000_000
 
 
@@ -94,8 +95,7 @@ def _from_json(request: Request, data: bytes) -> Upload:
     prefix = re.match("(?:data:([^,]*);base64,)?", text)
     try:
         # Line breaks are usual in base64, any other foreign character is a mistake.
-        pure = "".join(text[prefix.end() :].split())
-        decoded = base64.b64decode(pure, validate=True)
+        decoded = base64.b64decode("".join(text[prefix.end() :].split()), validate=True)
     except ValueError:
         abort(400, '"image" is not valid base64, nor a data: URI of it.')
     media_type = prefix[1] or Upload.media_type

@@ -455,6 +455,8 @@ def toil() -> Iterator[Case]:
         "JPEG of EXIF": with_segments(segment(225, b"Exif\0\0II") * (MEGABYTES // 12)),
         "JPEG of empty segments": with_segments(b"\xff\xe0\0\2" * (MEGABYTES // 4)),
         "PNG of empty chunks": with_chunks(chunk(b"aaAa", b"") * (MEGABYTES // 12)),
+        "TIFF of strips": tiff_of(64, 48, (273, 4, MEGABYTES // 4, 8), (278, 4, 1, 1))
+        + b"\1\0\0\0" * (MEGABYTES // 4),
         "GIF of comments": gif_of((8, 8), (8, 8)).replace(b",", comment + b",", 1),
         "BMP of line ends": rle_bmp(7000, 7000, b"\0\0\1a" * 7000),
     }

@@ -340,6 +340,13 @@ def test_slow_file_is_given_up(monkeypatch):
     assert time.thread_time() - started < 0.5
 
 
+def test_tiff_of_countless_strips_is_refused_at_once():
+    strips = corpus.tiff_of(64, 48, (273, 4, 2_000_000, 8), (278, 4, 1, 1))
+    started = time.thread_time()
+    assert refusal(opened, strips + b"\1\0\0\0" * 2_000_000)[0] == 422
+    assert time.thread_time() - started < 0.5
+
+
 @pytest.mark.parametrize("data", (b"", b"hello", b"<svg/>", b"%PDF-1.4", b"%!PS-Adobe"))
 def test_file_that_is_no_picture_is_told_the_formats(data):
     status, sentence = refusal(opened, data)
