@@ -371,7 +371,7 @@ def test_lack_of_memory_is_not_the_pictures_fault(monkeypatch):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_damage_at_random_brings_out_nothing_but_pictures_and_refusals():
-    figures = fuzz_inputs.run(cases=2000, seed=int(time.time()), seconds=15)
+    figures = fuzz_inputs.run(cases=2000, seed=0, seconds=15)
     assert not figures.failures, str(figures)
     assert (
         figures.outcomes["a picture"] and figures.outcomes["422 Unprocessable Entity"]
