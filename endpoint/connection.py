@@ -1,4 +1,4 @@
-"""What gunicorn's socket tells and lets us do beneath WSGI; elsewhere nothing happens."""
+"""What gunicorn's socket tells and lets us do beneath WSGI; a no-op elsewhere."""
 
 import select
 import time
