@@ -1,8 +1,10 @@
 """How the process runs in production; `gunicorn` reads this file by itself."""
 
+import contextlib
 import os
 import shutil
 import socket
+import struct
 import tempfile
 import time
 
@@ -10,7 +12,15 @@ from gunicorn.workers.gthread import ThreadWorker
 
 
 class PatientWorker(ThreadWorker):
-    """gunicorn's worker with threads, less two ways to stand still."""
+    """gunicorn's worker with threads, less three ways to stand still."""
+
+    def init_process(self):
+        # A client that stops sending, be it amidst its headers, would keep its thread
+        # for good. Connections inherit this limit from the sockets that listen.
+        for listener in self.sockets:
+            seconds = struct.pack("ll", 10, 0)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
+        super().init_process()
 
     def handle(self, conn):
         # gunicorn waits up to 2 s for a client to close its end, on the thread that
@@ -26,18 +36,17 @@ class PatientWorker(ThreadWorker):
         os._exit(0)
 
 
-def linger(connection, seconds=5.0):
+def linger(connection, seconds=3.0):
     """Read until the client has closed: one cut off while sending sees no answer."""
     until = time.monotonic() + seconds
-    try:
+    with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_WR)
         while (left := until - time.monotonic()) > 0:
             connection.settimeout(left)
             if not connection.recv(1 << 16):
                 break
-        connection.shutdown(socket.SHUT_RD)
-    except OSError:
-        pass  # The client is gone, which is all that was waited for.
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)  # Now gunicorn finds nothing to wait for.
 
 
 def number(name, default):

@@ -12,6 +12,7 @@ from endpoint.worker import Failed, Gone, Late, Unready
 Answer = dict[str, Any] | HTTPException
 # For the errors that Werkzeug raises: its own descriptions speak to programmers.
 SENTENCES = {
+    400: "The request is malformed: send it anew.",
     404: "There is nothing here: POST a picture to /, or GET / to see what is served.",
     405: "This address takes another method: POST a picture to / or /predict.",
     500: "The server failed on this request; its log says why.",
@@ -39,6 +40,10 @@ def as_http(error: Exception) -> HTTPException:
             return exceptions.GatewayTimeout("The deadline passed: try again later.")
         case Gone():
             return ClientGone()
+        case MemoryError():
+            return exceptions.ServiceUnavailable(
+                "No memory is left now.", retry_after=5
+            )
         case Failed():
             return InternalServerError("The model failed on this input: send another.")
     current_app.logger.error("A request failed:", exc_info=error)

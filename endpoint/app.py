@@ -3,10 +3,13 @@
 import hmac
 import importlib
 import re
+import select
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from functools import partial
+from socket import socket
 from typing import Any, Protocol
 
 import click
@@ -16,7 +19,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.serving import is_running_from_reloader
 
-from endpoint import answers, connection, device, inputs, metrics
+from endpoint import answers, device, inputs, metrics
 from endpoint.worker import LOAD_FAILED, Entry, Worker
 
 SETTINGS = {
@@ -107,7 +110,6 @@ def begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given) else uuid.uuid4().hex
     g.seconds = dict.fromkeys(("decode", "queue", "predict"), 0.0)
-    connection.limit_stalls(request.environ)
 
 
 def finish(response: Response) -> Response:
@@ -116,8 +118,6 @@ def finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
     response.vary.add("Accept")
     metrics.requests.labels(response.status_code).inc()
-    if response.status_code >= 400:
-        response.call_on_close(partial(connection.drain, request.environ))
     return response
 
 
@@ -155,8 +155,22 @@ def attempt(step: Callable, *arguments: Any) -> Any:
 
 def submit(upload: inputs.Upload, first: bool) -> Entry:
     """Queue one file; those after a request's first wait for a place in the queue."""
-    gone = partial(connection.hung_up, request.environ)
-    return worker().submit(upload, g.request_id, gone, wait=not first)
+    started = time.monotonic()
+    try:
+        gone = partial(hung_up, request.environ.get("gunicorn.socket"))
+        return worker().submit(upload, g.request_id, gone, wait=not first)
+    finally:
+        g.seconds["decode"] += time.monotonic() - started
+
+
+def hung_up(connection: socket | None) -> bool:
+    """Tell whether the client has closed its end, where gunicorn lets us see it."""
+    if connection is None:
+        return False
+    poll = select.poll()
+    # Systems without this event tell of a full close alone, which is always reported.
+    poll.register(connection, getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
 
 
 def result(entry: Entry | HTTPException) -> dict[str, Any]:
@@ -166,9 +180,9 @@ def result(entry: Entry | HTTPException) -> dict[str, Any]:
     try:
         return worker().model.encode(entry.result())
     finally:
-        for stage in g.seconds:
-            g.seconds[stage] = max(g.seconds[stage], entry.seconds[stage])
-            metrics.stages.labels(stage).observe(entry.seconds[stage])
+        for stage, seconds in entry.seconds.items():
+            g.seconds[stage] = max(g.seconds[stage], seconds)
+            metrics.stages.labels(stage).observe(seconds)
 
 
 def index() -> dict[str, Any] | str:

@@ -84,12 +84,23 @@ def test_ping_is_answered_while_all_places_are_taken():
 )
 def test_clients_that_stay_after_their_answer_keep_nobody_out(request_):
     with chaos.serve() as server, ExitStack() as connections:
-        for _ in range(10):
+        for _ in range(20):
             stays = socket.create_connection(("127.0.0.1", server.port))
             connections.enter_context(stays).sendall(request_)
-        time.sleep(0.5)
+        for _ in range(25):
+            time.sleep(0.2)
+            took = server.curl("-o", "/dev/null", "-w", "%{time_total}", "/ping")
+            assert float(took) < 0.2
+
+
+def test_clients_that_stall_amidst_their_headers_give_their_threads_back():
+    with chaos.serve(ENDPOINT_QUEUE=1) as server, ExitStack() as connections:
+        for _ in range(300):
+            stalls = socket.create_connection(("127.0.0.1", server.port))
+            connections.enter_context(stalls).sendall(b"POST / HTTP/1.1\r\nHo")
+        time.sleep(14)
         took = server.curl("-o", "/dev/null", "-w", "%{time_total}", "/ping")
-        assert float(took) < 0.1
+        assert float(took) < 1 and "WORKER TIMEOUT" not in server.log
 
 
 def test_metrics_are_the_sum_of_several_processes():
