@@ -2,6 +2,7 @@
 
 import hmac
 import importlib
+import os
 import re
 import select
 import sys
@@ -51,9 +52,8 @@ def create_app(module: str | None = None) -> Flask:
         app.config["QUEUE"],
         app.config["DEADLINE"],
         app.config["MAX_BATCH"],
-        **(
-            {"exit": bool} if app.debug else {}
-        ),  # The reloader waits for a mended file.
+        # While one debugs, the process stays and waits for the file to be mended.
+        exit=bool if app.debug else os._exit,
     )
     app.add_url_rule("/", view_func=index)
     app.add_url_rule("/", view_func=predict, methods=["POST", "PUT"])
