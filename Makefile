@@ -21,6 +21,7 @@ lint: install
 install: .venv/installed
 
 .venv/installed: poetry.lock $(filter .poetry/%,$(POETRY))
+	$(POETRY) env use --quiet $(PYTHON)
 	index=$$(PATH=.poetry/bin:$$PATH python3 -c "$$PIP_INDEX"); \
 	POETRY_PYPI_MIRROR_URL=$${POETRY_PYPI_MIRROR_URL:-$$index} $(POETRY) install
 	@touch $@
