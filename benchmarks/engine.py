@@ -75,7 +75,7 @@ def measure(options: argparse.Namespace) -> dict:
 
 def batches(model, images: list, options: argparse.Namespace, where: str) -> dict:
     """Measure the machine's ceilings and the model by batch size below them."""
-    dtype = number_type(model)
+    dtype = number_type(model) or torch.float32
     config = json.loads((options.checkpoint / "config.json").read_text())
     peak, bandwidth = multiplying(where, dtype, options.seconds), copying(where)
     return {
@@ -90,14 +90,15 @@ def batches(model, images: list, options: argparse.Namespace, where: str) -> dic
     }
 
 
-def number_type(model: object) -> torch.dtype:
-    """Return the type of the numbers that the model computes with."""
-    for part in vars(model).values():
-        if isinstance(part, torch.nn.Module):
-            return next(part.parameters()).dtype
-        if isinstance(words := getattr(part, "words", None), torch.Tensor):
-            return words.dtype
-    return torch.float32
+def number_type(part: object, depth: int = 3) -> torch.dtype | None:
+    """Return the type of the first weights found in an object's attributes."""
+    if isinstance(part, torch.nn.Module):
+        return next(part.parameters()).dtype
+    if isinstance(part, torch.Tensor) and part.is_floating_point():
+        return part.dtype
+    children = list(getattr(part, "__dict__", {}).values()) if depth else []
+    found = (number_type(child, depth - 1) for child in children)
+    return next(filter(None, found), None)
 
 
 def times(work: Callable[[], object], seconds: float) -> list[float]:
