@@ -6,6 +6,7 @@ waits for an answer from the device, so that on CUDA a whole search is one graph
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GenerationConfig, VisionEncoderDecoderModel
 
-from endpoint.layers import Network
+from endpoint.layers import Network, normalize
 
+Images = Sequence[np.ndarray]  # uint8, (side, side, 3) each
 NEVER = -1e9  # the score of what must lose, as transformers has it
 # Settings of `generate` that the search follows, that only sampling reads, and others
 # with the value that changes nothing.
@@ -51,6 +53,21 @@ def follows(settings: GenerationConfig) -> bool:
     )
 
 
+def captioner_for(network: nn.Module, beams: int = 4, length: int = 16, most: int = 32):
+    """Return a Captioner or, for a network it cannot take, the same by `generate`."""
+    if supports(network):
+        return Captioner(network, beams, length, most)
+    return partial(generate, network, beams, length)
+
+
+@torch.inference_mode()
+def generate(network: nn.Module, beams: int, length: int, images: Images) -> Tensor:
+    """Return tokens (images, at most length) by transformers' own search."""
+    pixels = normalize(torch.from_numpy(np.stack(images)).to(network.device))
+    pixels = pixels.to(network.dtype)
+    return network.generate(pixels, max_length=length, num_beams=beams)
+
+
 class Beams:
     """The state of transformers' `_beam_search`, all of it on the device."""
 
@@ -60,19 +77,19 @@ class Beams:
         self.penalty = 1.0 if penalty is None else penalty
         shape, padding = (images, beams), settings.pad_token_id or self.end
         self.tokens = torch.full((*shape, length), padding, device=device)
-        self.tokens[..., 0] = settings.decoder_start_token_id
+        self.tokens[..., 0].fill_(settings.decoder_start_token_id)
         self.scores = torch.full(shape, NEVER, device=device)
         self.hypotheses, self.finals = self.tokens.clone(), self.scores.clone()
-        self.scores[:, 0] = 0.0  # All begin alike: the first stands for them.
+        self.scores[:, 0].zero_()  # All begin alike: the first stands for them.
         self.open = torch.ones(images, 1, dtype=torch.bool, device=device)
 
     def advance(self, logits: Tensor, length: int) -> Tensor:
-        """Take logits (images, beams, words) for a place, return the beams' parents."""
-        beams, words = logits.shape[1:]
+        """Take logits (images, beams, words), return the new beams' parents."""
+        beams, vocabulary = logits.shape[1:]
         scores = F.log_softmax(logits, -1, dtype=torch.float32) + self.scores[..., None]
         # A beam can end in one way only: of twice as many, enough go on.
         scores, chosen = scores.flatten(1).topk(2 * beams)  # (images, 2 * beams)
-        parents, words = chosen // words, chosen % words
+        parents, words = chosen // vocabulary, chosen % vocabulary
         tokens = pick(self.tokens, parents)  # (images, 2 * beams, length)
         tokens[..., length] = words
         ended = (words == self.end) | (length + 1 == tokens.shape[-1])
@@ -109,20 +126,22 @@ class Captioner:
             raise ValueError("Captioner takes a ViT with a GPT-2 and known settings.")
         self.beams, self.length, self.most = beams, length, most
         self.settings, self.network = network.generation_config, Network(network)
-        self.may_stop = network.device.type == "cpu"  # where asking costs nothing
+        self.may_stop = (
+            network.device.type == "cpu"
+        )  # Elsewhere the question would wait.
         self.graphs = {}  # by images
         if network.device.type == "cuda":
             self.capture(network.encoder.config.image_size, network.device)
 
     @torch.inference_mode()
-    def __call__(self, images: Sequence[np.ndarray]) -> Tensor:
+    def __call__(self, images: Images) -> Tensor:
         """Return tokens (images, length) of uint8 images (side, side, 3)."""
         if not self.graphs:
             return self.search(torch.from_numpy(np.stack(images)))
         starts = range(0, len(images), self.most)
         return torch.cat([self.replay(images[i : i + self.most]) for i in starts])
 
-    def replay(self, images: Sequence[np.ndarray]) -> Tensor:
+    def replay(self, images: Images) -> Tensor:
         """Run the smallest graph that holds them; what else it holds is ignored."""
         count = len(images)
         np.stack(images, out=self.pinned[:count].numpy())
@@ -140,6 +159,7 @@ class Captioner:
         shape = self.most, side, side, 3
         self.pinned = torch.zeros(shape, dtype=torch.uint8).pin_memory()
         self.pixels = self.pinned.to(device)
+        torch.cuda.set_device(device)  # for the stream of the capture
         pool = torch.cuda.graph_pool_handle()
         for size in (self.most >> power for power in range(self.most.bit_length())):
             images, graph = self.pixels[:size], torch.cuda.CUDAGraph()
@@ -155,7 +175,7 @@ class Captioner:
         beams = Beams(count, self.beams, self.length, self.settings, images.device)
         # A key stays in the slot of its step and beam. When beams change places, they
         # take along only which of their image's slots they see.
-        slots = (self.length - 1) * self.beams
+        slots = self.length * self.beams  # one step more: CUDA wants multiples of 8
         own = shared.new_empty(layers, 2, count, heads, slots, size)
         seen = shared.new_full((count, self.beams, slots), -torch.inf)
         for step in range(self.length - 1):

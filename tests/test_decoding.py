@@ -18,7 +18,7 @@ from transformers import (
 from benchmarks import checkpoint
 from demo.scenes import draw, sample
 from endpoint import layers
-from endpoint.decoding import Captioner, supports
+from endpoint.decoding import Captioner, captioner_for, supports
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -239,6 +239,14 @@ def test_settings_it_would_not_follow_are_refused(network, settings):
     assert not supports(network)
     with pytest.raises(ValueError, match="ViT with a GPT-2"):
         Captioner(network)
+
+
+def test_what_it_refuses_is_left_to_generate(network, images):
+    network = copy.deepcopy(network)
+    network.generation_config.no_repeat_ngram_size = 1
+    ours = captioner_for(network, beams=2)(images)
+    theirs = generate(network, images, beams=2)
+    assert torch.equal(ours, theirs[:, : ours.shape[1]])
 
 
 def test_settings_of_old_configurations_are_no_obstacle(network):
