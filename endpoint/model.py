@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoTokenizer
-from transformers import VisionEncoderDecoderModel as Network
+from transformers import AutoTokenizer, VisionEncoderDecoderModel
 from transformers.utils import logging
 
 from endpoint import inputs, weights
@@ -29,8 +28,8 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        Network._keys_to_ignore_on_load_unexpected = [LEGACY]
-        network = Network.from_pretrained(folder, dtype=torch.float32)
+        VisionEncoderDecoderModel._keys_to_ignore_on_load_unexpected = [LEGACY]
+        network = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32)
         self.network = network.eval().to(device)
         self.example = inputs.Upload(EXAMPLE.read_bytes())
 
@@ -42,9 +41,11 @@ class Model:
     def predict(self, images: list[np.ndarray]) -> list[str]:
         pixels = torch.from_numpy(np.stack(images)).to(self.network.device)
         pixels = pixels.permute(0, 3, 1, 2) / 127.5 - 1  # (images, 3, 224, 224)
+        ones = pixels.new_ones(len(images), STATES, dtype=torch.long)
         tokens = self.network.generate(
             pixels,
-            attention_mask=pixels.new_ones(len(images), STATES, dtype=torch.long),
+            attention_mask=ones,
+            decoder_attention_mask=ones[:, :1],
             max_length=MAX_LENGTH,
             num_beams=BEAMS,
         )  # (images, at most 16)
