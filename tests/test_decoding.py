@@ -16,9 +16,9 @@ from transformers import (
 )
 
 from benchmarks import checkpoint
+from benchmarks.decoding import Captioner, captioner_for, supports
 from demo.scenes import draw, sample
 from endpoint import layers
-from endpoint.decoding import Captioner, captioner_for, supports
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]

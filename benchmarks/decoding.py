@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GenerationConfig, VisionEncoderDecoderModel
 
-from endpoint.layers import Network, normalize
+from benchmarks.layers import Network, normalize
 
 Images = Sequence[np.ndarray]  # uint8, (side, side, 3) each
 NEVER = -1e9  # the score of what must lose, as transformers has it
