@@ -136,9 +136,9 @@ class Animal:
         """A band around the neck and an end that hangs down."""
         if self.garment != "scarf":
             return
-        thick = self.random.uniform(0.038, 0.06)
+        thick = self.random.uniform(0.045, 0.07)
         side = self.random.choice([-1, 1]) * self.random.uniform(0.3, 0.7) * width
-        length = self.random.uniform(0.16, 0.3)
+        length = self.random.uniform(0.2, 0.34)
         end = Tube.through(
             (x + side, y, thick),
             (x + side * 1.1, y + length / 2, thick * 1.1),
@@ -169,7 +169,8 @@ class Animal:
         if self.garment != "hat":
             return
         form = self.random.choice(["wool", "brim", "point"])
-        high = width * self.random.uniform(0.9, 1.5) * (1.5 if form == "point" else 1)
+        width *= 1.2
+        high = width * self.random.uniform(1.0, 1.5) * (1.5 if form == "point" else 1)
         tops = {"wool": 0.55, "brim": 0.8, "point": 0.06}
         crown = Tube.through(
             (x, y, width * 0.95),

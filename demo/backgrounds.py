@@ -21,8 +21,8 @@ PAPER = {
     "yellow": ((44, 58), (0.5, 1.0), (0.86, 1.0)),
     "green": ((92, 155), (0.3, 0.9), (0.35, 0.9)),
     "blue": ((197, 230), (0.34, 1.0), (0.35, 1.0)),
-    "purple": ((267, 290), (0.34, 0.9), (0.4, 0.9)),
-    "pink": ((322, 346), (0.22, 0.5), (0.92, 1.0)),
+    "purple": ((264, 285), (0.38, 0.9), (0.4, 0.85)),
+    "pink": ((326, 347), (0.22, 0.5), (0.92, 1.0)),
 }
 
 
@@ -73,7 +73,7 @@ FORMS = ("flat", "slope", "slope", "spot", "fall", "cove", "stripes", "dots", "c
 def _plain(painter: Painter, name: str) -> None:
     random = painter.random
     one = between(random, *PAPER[name])
-    contrast = random.uniform(0.05, 0.35)
+    contrast = random.uniform(0.05, 0.28)
     other = lighter(
         one, -contrast if name == "pink" else random.choice([-1, 1]) * contrast
     )
@@ -81,18 +81,21 @@ def _plain(painter: Painter, name: str) -> None:
         other = mix(one, other, 0.5)  # pale red is pink, and dark yellow is brown
     pattern = tone(random, FORMS) * random.uniform(0.4, 1) + 0.3 * tone(random, FORMS)
     painter.cover(one, other, pattern)
-    if random.random() < 0.15:
+    if random.random() < 0.1:
         for _ in range(random.randint(3, 9)):
-            _spot(painter, mix(one, other, random.uniform(0.3, 0.9)), (0.02, 0.12))
+            shade = mix(one, other, random.uniform(0.3, 0.9))
+            _spot(painter, shade, (0.02, 0.1), edge=False)
 
 
-def _spot(painter: Painter, colour, sizes, top=0.0, bottom=1.0, flat=1.0) -> None:
+def _spot(painter, colour, sizes, top=0.0, bottom=1.0, flat=1.0, edge=True) -> None:
     """An ellipse somewhere between two heights; sizes are shares of the height."""
     random = painter.random
     x = random.random() * painter.width
     y = random.uniform(top, bottom) * painter.height
     painter.place(x, y, painter.height * random.uniform(*sizes))
-    painter.fill(Tube.ellipse(0, 0, 1, flat), colour, edge=random.random() < 0.2)
+    painter.fill(
+        Tube.ellipse(0, 0, 1, flat), colour, edge=edge and random.random() < 0.2
+    )
 
 
 def _sky(painter: Painter, horizon: float) -> None:

@@ -21,8 +21,8 @@ COLOURS = {
     "yellow": ((43, 58), (0.6, 1.0), (0.8, 1.0)),
     "green": ((92, 155), (0.4, 0.95), (0.35, 0.85)),
     "blue": ((197, 230), (0.45, 1.0), (0.4, 1.0)),
-    "purple": ((267, 290), (0.4, 0.9), (0.4, 0.85)),
-    "pink": ((322, 346), (0.28, 0.55), (0.92, 1.0)),
+    "purple": ((264, 285), (0.42, 0.9), (0.4, 0.82)),
+    "pink": ((326, 347), (0.28, 0.55), (0.92, 1.0)),
 }
 
 
@@ -152,7 +152,7 @@ class Style:
             light=random.uniform(-math.pi, 0),
             fur=random.choice([0, 0, random.random(), 1]),
             wool=random.choice(["plain", "ribs", "bands", "knit", "dots"]),
-            warp=random.uniform(0, 0.07),
+            warp=random.uniform(0, 0.05),
             shadow=random.choice([0, random.uniform(0.1, 0.5)]),
         )
 
@@ -212,8 +212,7 @@ class Painter:
     def fill(self, tube: Tube, colour: Colour, code: int | None = None, edge=True):
         """Paint a shape in this hand: shading, then the outline."""
         outline = self.project(tube.outline())
-        if code != 0:
-            self.bounds.append(outline)
+        self.bounds.append(outline)
         self._fill_pixels(outline, colour)
         self._mark(outline, self.code if code is None else code)
         if edge and self.style.outline:
@@ -228,8 +227,6 @@ class Painter:
             return
         low = np.floor(outline.min(0)).astype(int)
         size = np.ceil(outline.max(0)).astype(int) - low + 1
-        if size.max() > 3 * max(self.width, self.height):
-            return
         mask = Image.new("L", tuple(size))
         shifted = [tuple(point) for point in outline - low]
         ImageDraw.Draw(mask).polygon(shifted, fill=255)
@@ -270,9 +267,8 @@ class Painter:
     def wool(self, tube: Tube, colour: Colour, code: int, edge=True) -> None:
         """Paint a knitted shape: its threads run along or across it."""
         self.fill(tube, colour, code, edge)
-        style, shade = self.style.wool, lighter(
-            colour, self.random.choice([-1, 1]) * 0.22
-        )
+        style = self.style.wool
+        shade = lighter(colour, self.random.choice([-0.22, 0.22]))
         threads = self.random.randint(4, 9)
         width = float(tube.radius.max()) * self.random.uniform(0.04, 0.12)
         t = np.linspace(0.02, 0.98, 14)
@@ -322,17 +318,17 @@ class Painter:
 def develop(image: Image.Image, size: tuple[int, int], random: Random) -> Image.Image:
     """Reduce to `size` under some light, through some lens, with some noise."""
     image = image.resize(size, Image.Resampling.BOX)
-    if random.random() < 0.35:
-        radius = random.uniform(0.3, 1.3) * min(size) / 224
+    if random.random() < 0.25:
+        radius = random.uniform(0.3, 1.0) * min(size) / 224
         image = image.filter(ImageFilter.GaussianBlur(radius))
     image = ImageChops.multiply(image, _light(size, random))
     pixels = np.asarray(image, np.float32)
-    gain, lift = random.uniform(0.85, 1.25), random.uniform(-12, 18)
+    gain, lift = random.uniform(0.88, 1.2), random.uniform(-8, 12)
     pixels = (pixels - 128) * random.uniform(0.8, 1.15) + 128
     pixels = pixels * gain + lift
-    if random.random() < 0.6:
+    if random.random() < 0.4:
         grain = np.random.default_rng(random.getrandbits(64))
-        sigma = random.uniform(1, 16)
+        sigma = random.uniform(1, 10)
         pixels += grain.standard_normal(pixels.shape, np.float32) * sigma
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     if random.random() < 0.75:
@@ -350,10 +346,10 @@ def recompress(image: Image.Image, quality: int) -> Image.Image:
 def _light(size: tuple[int, int], random: Random) -> Image.Image:
     y, x = np.mgrid[-1:1:16j, -1:1:16j]
     angle = random.uniform(-math.pi, math.pi)
-    slope = random.choice([0, random.uniform(0, 0.25)])
+    slope = random.choice([0, random.uniform(0, 0.15)])
     light = 1 + slope * (x * math.cos(angle) + y * math.sin(angle) - 1)
-    light -= random.choice([0, 0, random.uniform(0, 0.25)]) * (x**2 + y**2) / 2
-    tint = [random.uniform(0.9, 1) for _ in range(3)]
+    light -= random.choice([0, 0, random.uniform(0, 0.2)]) * (x**2 + y**2) / 2
+    tint = [random.uniform(0.93, 1) for _ in range(3)]
     pixels = np.clip(light[..., None] * tint, 0, 1) * 255
     return Image.fromarray(pixels.astype(np.uint8)).resize(
         size, Image.Resampling.BICUBIC

@@ -21,7 +21,9 @@ from demo.backgrounds import PLACES, draw_background
 from demo.objects import OBJECTS, draw_object
 from demo.painting import CODES, COLOURS, Painter, Style, Tube, develop
 
-PATCHES = 14  # patches a side, as the captioner sees a picture
+CELLS = (
+    28  # a side: a picture is told in cells, four to each of the captioner's patches
+)
 
 # the plain backgrounds count as one kind: their colour tells them apart
 KINDS = ("plain", *PLACES, *ANIMALS, *GARMENTS, *OBJECTS)
@@ -64,13 +66,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn scene: the image, where the animal is, and what each patch shows."""
+    """A drawn scene: the image, where the animal is, and what each cell shows."""
 
     scene: Scene
     image: Image.Image
     box: tuple[float, float, float, float]  # left, top, right, bottom, in pixels
-    kinds: np.ndarray  # (14, 14), indices into KINDS
-    tints: np.ndarray  # (14, 14), indices into TINTS
+    kinds: np.ndarray  # (28, 28), indices into KINDS
+    tints: np.ndarray  # (28, 28), indices into TINTS
 
 
 def sample(random: Random, held_out: bool = False) -> Scene:
@@ -82,7 +84,10 @@ def sample(random: Random, held_out: bool = False) -> Scene:
     elif random.random() < 0.85:
         combinations = set(product([animal], GARMENTS, COLOURS)) - HELD_OUT
         animal, garment, colour = random.choice(sorted(combinations))
-    background = random.choice([*COLOURS, *PLACES])
+    # green wool on grass is hard to see for anybody
+    hidden = {colour, "grass" if colour == "green" else colour}
+    behind = [each for each in (*COLOURS, *PLACES) if each not in hidden]
+    background = random.choice(behind)
     if random.random() < 0.6:
         return Scene(animal, garment, colour, background)
     thing, side = random.choice(OBJECTS), random.choice(["left", "right"])
@@ -106,7 +111,7 @@ def draw(
 
 
 def picture(scene: Scene, random: Random, size: int | tuple[int, int] = 224) -> Picture:
-    """Draw a scene and tell where the animal is and what each patch shows."""
+    """Draw a scene and tell where the animal is and what each cell shows."""
     width, height = (size, size) if isinstance(size, int) else size
     painter = Painter(width, height, Style.sample(random), random)
     draw_background(painter, scene.background, _code(scene.background))
@@ -119,7 +124,7 @@ def picture(scene: Scene, random: Random, size: int | tuple[int, int] = 224) -> 
     image = develop(painter.image, (width, height), random)
     left, top, right, bottom = box
     box = left * width, top * height, right * width, bottom * height
-    kinds, tints = _patches(painter.codes)
+    kinds, tints = _cells(painter.codes)
     return Picture(scene, image, box, kinds, tints)
 
 
@@ -131,18 +136,18 @@ def _code(kind: str, tint: str | None = None) -> int:
 
 def _put_animal(painter: Painter, scene: Scene) -> tuple[float, float, float, float]:
     random, width, height = painter.random, painter.width, painter.height
-    scale = min(height * random.uniform(0.45, 1.0), width * random.uniform(0.6, 0.95))
+    scale = min(height * random.uniform(0.6, 0.95), width * random.uniform(0.7, 0.98))
     middle = random.uniform(0.3, 0.7)
     if scene.thing:
-        scale *= 0.88
+        scale *= 0.9
         middle = random.uniform(0.57, 0.72)
         middle = middle if scene.side == "left" else 1 - middle
     reach = min(0.45 * scale / width, 0.45)  # the head stays in the picture
     middle = min(max(middle, reach), 1 - reach)
-    ground = random.uniform(max(scale * 1.05, height * 0.75), height * 1.04)
-    if random.random() < 0.1 and not scene.thing:
+    ground = random.uniform(max(scale * 1.1, height * 0.75), height * 1.04)
+    if random.random() < 0.06 and not scene.thing:
         scale, ground = scale * 1.3, height * random.uniform(1.1, 1.35)
-    tilt = random.gauss(0, 0.1)
+    tilt = random.gauss(0, 0.07)
     mirror, warp = random.random() < 0.5, painter.style.warp
     painter.place(width * middle, ground, scale, tilt, mirror, warp)
     if painter.style.shadow:
@@ -157,7 +162,7 @@ def _put_object(painter: Painter, scene: Scene) -> None:
     random, width, height = painter.random, painter.width, painter.height
     middle = random.uniform(0.11, 0.24)
     middle = middle if scene.side == "left" else 1 - middle
-    scale = min(width, height) * random.uniform(0.22, 0.38)
+    scale = min(width, height) * random.uniform(0.27, 0.42)
     ground = height * random.uniform(0.72, 0.98)
     painter.place(width * middle, ground, scale, random.gauss(0, 0.08))
     if painter.style.shadow:
@@ -166,17 +171,17 @@ def _put_object(painter: Painter, scene: Scene) -> None:
     draw_object(painter, scene.thing)
 
 
-def _patches(codes: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    """What most of each patch shows, small things counting more: kinds and tints."""
-    side = CODES // PATCHES
-    pixels = np.asarray(codes, int).reshape(PATCHES, side, PATCHES, side)
-    patch = np.arange(PATCHES**2).reshape(PATCHES, 1, PATCHES, 1)
+def _cells(codes: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """What most of each cell shows, small things counting more: kinds and tints."""
+    side = CODES // CELLS
+    pixels = np.asarray(codes, int).reshape(CELLS, side, CELLS, side)
+    cell = np.arange(CELLS**2).reshape(CELLS, 1, CELLS, 1)
     many = len(KINDS) * len(TINTS)
-    counts = np.bincount((patch * many + pixels).ravel(), minlength=PATCHES**2 * many)
+    counts = np.bincount((cell * many + pixels).ravel(), minlength=CELLS**2 * many)
     weights = [
         3 if kind in GARMENTS else 2 if kind in (*ANIMALS, *OBJECTS) else 1
         for kind in KINDS
     ]
-    counts = counts.reshape(PATCHES**2, many) * np.repeat(weights, len(TINTS))
-    code = counts.argmax(1).reshape(PATCHES, PATCHES)
+    counts = counts.reshape(CELLS**2, many) * np.repeat(weights, len(TINTS))
+    code = counts.argmax(1).reshape(CELLS, CELLS)
     return code // len(TINTS), code % len(TINTS)

@@ -106,10 +106,10 @@ def test_box_of_the_animal_lies_inside_the_picture():
         assert (right - left) * (bottom - top) > 0.02 * 200 * 150
 
 
-def test_patches_show_the_animal_inside_its_box():
+def test_cells_show_the_animal_inside_its_box():
     shown = picture(Scene("penguin", background="red"), Random(1))
     rows, columns = np.nonzero(shown.kinds == KINDS.index("penguin"))
-    left, top, right, bottom = np.array(shown.box) / 16
+    left, top, right, bottom = np.array(shown.box) / 8
     assert left - 1 <= columns.min() and columns.max() <= right
     assert top - 1 <= rows.min() and rows.max() <= bottom
     assert TINTS[shown.tints[0, 0]] == "red"
@@ -122,5 +122,5 @@ def test_thing_is_on_the_side_that_the_caption_says(side, thing):
         scene = Scene("rabbit", background="sea", thing=thing, side=side)
         shown = picture(scene, Random(seed))
         columns = np.nonzero(shown.kinds == KINDS.index(thing))[1]
-        assert (columns.mean() < 6.5) == (side == "left")
-        assert (columns.mean() * 16 < sum(shown.box[::2]) / 2) == (side == "left")
+        assert (columns.mean() < 13.5) == (side == "left")
+        assert (columns.mean() * 8 < sum(shown.box[::2]) / 2) == (side == "left")
