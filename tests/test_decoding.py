@@ -15,10 +15,9 @@ from transformers import (
     ViTConfig,
 )
 
-from benchmarks import checkpoint
+from benchmarks import checkpoint, layers
 from benchmarks.decoding import Captioner, captioner_for, supports
 from demo.scenes import draw, sample
-from endpoint import layers
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
