@@ -28,6 +28,7 @@ WARM_UP = 0.03  # of all steps
 KEPT = 98  # of 196 patches: twice as many steps a minute
 NOISE = 0.33  # of the decoder's input tokens, so that it looks instead of guessing
 CHECK = 500  # steps between two looks at pictures kept apart
+BEFORE = 0.25  # share of the weights before the last round in those that are saved
 CHECKED = 256  # pictures of either sort
 
 
@@ -72,7 +73,10 @@ def main() -> None:
     for number, each in enumerate(ROUNDS):
         data = drawn(options.pictures, f"{seed} {number}", False, tokenizer)
         steps = each.steps // options.shorter
+        before = {name: weight.clone() for name, weight in model.state_dict().items()}
         train(model, data, checks, replace(each, steps=steps), words, curves)
+    for name, weight in model.state_dict().items():
+        weight.lerp_(before[name], BEFORE)
     save(model, options.output)
     plot(curves, Path(__file__).parent / "training.png")
 
