@@ -109,6 +109,8 @@ def save(model, folder: Path) -> None:
     write(folder / "preprocessor_config.json", settings)
     for file in folder.iterdir():
         file.chmod(0o644)
+        if file.suffix == ".json":
+            file.write_text(file.read_text().rstrip() + "\n")
 
 
 def without_versions(config: dict) -> dict:
