@@ -15,9 +15,10 @@ from transformers import (
     ViTConfig,
 )
 
-from benchmarks import checkpoint, layers
-from benchmarks.decoding import Captioner, captioner_for, supports
+from benchmarks import checkpoint
 from demo.scenes import draw, sample
+from endpoint import layers
+from endpoint.decoding import Captioner, captioner_for, supports
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]

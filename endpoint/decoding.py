@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GenerationConfig, VisionEncoderDecoderModel
 
-from benchmarks.layers import Network, normalize
+from endpoint.layers import Network, normalize
 
 Images = Sequence[np.ndarray]  # uint8, (side, side, 3) each
 NEVER = -1e9  # the score of what must lose, as transformers has it
@@ -64,8 +64,16 @@ def captioner_for(network: nn.Module, beams: int = 4, length: int = 16, most: in
 def generate(network: nn.Module, beams: int, length: int, images: Images) -> Tensor:
     """Return tokens (images, at most length) by transformers' own search."""
     pixels = normalize(torch.from_numpy(np.stack(images)).to(network.device))
-    pixels = pixels.to(network.dtype)
-    return network.generate(pixels, max_length=length, num_beams=beams)
+    outputs = network.encoder(pixels.to(network.dtype))
+    ones = torch.ones(outputs[0].shape[:2], dtype=torch.long, device=network.device)
+    return network.generate(
+        encoder_outputs=outputs,
+        # Without masks it warns that it cannot tell padding from the end.
+        attention_mask=ones,
+        decoder_attention_mask=ones[:, :1],
+        max_length=length,
+        num_beams=beams,
+    )
 
 
 class Beams:
@@ -126,9 +134,8 @@ class Captioner:
             raise ValueError("Captioner takes a ViT with a GPT-2 and known settings.")
         self.beams, self.length, self.most = beams, length, most
         self.settings, self.network = network.generation_config, Network(network)
-        self.may_stop = (
-            network.device.type == "cpu"
-        )  # Elsewhere the question would wait.
+        # Elsewhere the question would wait for the device.
+        self.may_stop = network.device.type == "cpu"
         self.graphs = {}  # by images
         if network.device.type == "cuda":
             self.capture(network.encoder.config.image_size, network.device)
