@@ -102,11 +102,17 @@ def _from_json(request: Request, data: bytes) -> Upload:
     return Upload(decoded, media_type, MultiDict({**request.args, **fields}))
 
 
-def image(upload: Upload) -> Image.Image:
-    """Return the upload's first frame, upright, in RGB and wholly decoded, or a 4xx."""
+def image(upload: Upload, side: int | None = None) -> Image.Image:
+    """Return the upload's first frame, upright, in RGB and wholly decoded, or a 4xx.
+
+    With `side` (pixels) a larger JPEG is decoded at a half, quarter or eighth of its
+    size, in a fraction of the time, as long as no side of it becomes shorter.
+    """
     try:
         with Image.open(_Source(upload.data), formats=FORMATS) as picture:
             _check_header(picture, upload.data)
+            if side:
+                picture.draft(None, (side, side))
             picture.load()
             return _rgb(_upright(picture))
     except Image.UnidentifiedImageError:

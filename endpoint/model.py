@@ -35,7 +35,7 @@ class Model:
         self.example = inputs.Upload(EXAMPLE.read_bytes())
 
     def decode(self, upload: inputs.Upload) -> np.ndarray:
-        image = inputs.image(upload)
+        image = inputs.image(upload, side=2 * SIDE)
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
     def predict(self, images: list[np.ndarray]) -> list[str]:
