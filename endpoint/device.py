@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 
 log = logging.getLogger(__name__)
 
@@ -10,8 +11,11 @@ def find(wanted: str | None = None) -> str:
     """Return the wanted device, else "cuda" where a GPU answers, else "cpu"."""
     if wanted:
         return wanted
-    if _gpus():
+    gpus = _gpus()
+    if gpus == 1:
         return "cuda"
+    if gpus:  # Each of gunicorn's workers takes the next one.
+        return f"cuda:{int(os.environ.get('GUNICORN_WORKER', 0)) % gpus}"
     log.warning("NO GPU FOUND: serving on the CPU, which is many times slower.")
     return "cpu"
 

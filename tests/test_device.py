@@ -1,0 +1,37 @@
+"""Which device a process takes."""
+
+import runpy
+from types import SimpleNamespace
+
+import pytest
+
+from endpoint import device
+from tests.server import ROOT
+
+
+@pytest.mark.parametrize(
+    ("gpus", "worker", "found"),
+    [(0, 0, "cpu"), (1, 0, "cuda"), (1, 1, "cuda"), (2, 1, "cuda:1"), (2, 2, "cuda:0")],
+)
+def test_each_worker_takes_the_next_gpu(monkeypatch, gpus, worker, found):
+    monkeypatch.setattr(device, "_gpus", lambda: gpus)
+    monkeypatch.setenv("GUNICORN_WORKER", str(worker))
+    assert device.find() == found
+
+
+def test_wanted_device_is_taken_as_it_is():
+    assert device.find("cuda:7") == "cuda:7"
+
+
+def test_successor_of_a_worker_takes_its_number(monkeypatch):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # The file sets it.
+    settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+    workers = [SimpleNamespace() for _ in range(4)]
+    server = SimpleNamespace(WORKERS={})
+    for pid, worker in enumerate(workers[:3]):
+        settings["pre_fork"](server, worker)
+        server.WORKERS[pid] = worker
+    del server.WORKERS[1]
+    settings["pre_fork"](server, workers[3])
+    assert [worker.number for worker in workers] == [0, 1, 2, 1]
+    settings["on_exit"](server)
