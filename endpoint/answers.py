@@ -1,15 +1,19 @@
-"""Outputs and errors to what the client reads: text, JSON, a problem or the page."""
+"""Outputs and errors to what is read: text, JSON, a picture, a problem or the page."""
 
+import base64
+import io
 from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, current_app, jsonify, render_template, request
+from PIL import Image
 from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from endpoint.worker import Failed, Gone, Late, Unready
 
-Answer = dict[str, Any] | HTTPException
+TEXT, JSON, HTML, PNG = "text/plain", "application/json", "text/html", "image/png"
+Answer = dict[str, Any] | bytes | HTTPException  # bytes are a picture, as PNG
 # For the errors that Werkzeug raises: its own descriptions speak to programmers.
 SENTENCES = {
     400: "The request is malformed: send it anew.",
@@ -62,21 +66,36 @@ def problem(error: Exception) -> Response:
     error = as_http(error)
     response = error.get_response()  # It holds Allow, Retry-After and the like.
     if wants_page():
-        response.data, response.mimetype = page([error]), "text/html"
+        response.data, response.mimetype = page([error]), HTML
     else:
         response.data = current_app.json.dumps(details(error)) + "\n"
         response.mimetype = "application/problem+json"
     return response
 
 
+def encode(model: Any, output: Any) -> Answer:
+    """Return an output as the model writes it or, where that is asked for, draws it."""
+    draw = getattr(model, "draw", None)
+    kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
+    answer = draw(output) if draw and kind == PNG else model.encode(output)
+    if isinstance(answer, Image.Image):
+        return _png(answer)
+    if draw and kind == HTML:  # The page shows both.
+        answer = answer | {"image": _uri(_png(draw(output)))}
+    return answer
+
+
 def negotiate(answers: Sequence[Answer]) -> Response:
     """Write the answers as the client likes them, those to its files in their order."""
-    kinds = ("text/plain", "application/json", "text/html")
+    drawn = any(isinstance(answer, bytes) for answer in answers)
+    kinds = (PNG, JSON, HTML, TEXT) if drawn else (TEXT, JSON, HTML)
     kind = request.accept_mimetypes.best_match(kinds, default=kinds[0])
-    if kind == "text/html":
+    if kind == HTML:
         return Response(page(answers), mimetype=kind)
+    if kind == PNG and len(answers) == 1:
+        return Response(answers[0], mimetype=kind)
     items = [_item(answer) for answer in answers]
-    if kind == "application/json":
+    if kind != TEXT:  # A PNG holds no more than one picture; JSON holds them all.
         return jsonify(items[0] if len(items) == 1 else {"predictions": items})
     return Response("".join(f"{_line(item)}\n" for item in items), mimetype=kind)
 
@@ -89,15 +108,25 @@ def page(answers: Sequence[Answer] = ()) -> str:
 
 
 def wants_page() -> bool:
-    kinds = ("application/json", "text/html")
-    return request.accept_mimetypes.best_match(kinds) == "text/html"
+    return request.accept_mimetypes.best_match((JSON, HTML)) == HTML
 
 
 def _item(answer: Answer) -> dict[str, Any]:
-    failed = isinstance(answer, HTTPException)
-    return {"error": details(answer)} if failed else answer
+    if isinstance(answer, HTTPException):
+        return {"error": details(answer)}
+    return {"image": _uri(answer)} if isinstance(answer, bytes) else answer
 
 
 def _line(item: dict[str, Any]) -> str:
     error = item.get("error")
     return f"error: {error['detail']}" if error else str(next(iter(item.values())))
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+def _uri(png: bytes) -> str:
+    return f"data:{PNG};base64,{base64.b64encode(png).decode()}"

@@ -20,7 +20,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.serving import is_running_from_reloader
 
-from endpoint import answers, device, inputs, metrics
+from endpoint import answers, device, inputs, logs, metrics
 from endpoint.worker import LOAD_FAILED, Entry, Worker
 
 SETTINGS = {
@@ -62,6 +62,7 @@ def create_app(module: str | None = None) -> Flask:
     app.add_url_rule("/health", view_func=health)
     app.add_url_rule("/metrics", view_func=metrics.response)
     app.before_request(begin)
+    app.after_request(logs.answered)
     app.after_request(finish)
     app.register_error_handler(Exception, answers.problem)
     if is_serving():
@@ -81,7 +82,7 @@ def configure(app: Flask) -> None:
     app.config["MAX_CONTENT_LENGTH"] = int(app.config["MAX_UPLOAD_MB"] * 1_000_000)
     inputs.limit_pixels(int(app.config["MAX_PIXELS"]))
     app.json.sort_keys = False  # A model's first value is its plain text.
-    app.logger.setLevel("INFO")
+    logs.configure()
 
 
 def is_serving() -> bool:
@@ -102,7 +103,8 @@ def load(app: Flask, module: str) -> Model:
     served["model"] = getattr(model, "name", module)
     served["revision"] = getattr(model, "revision", None)
     served["device"] = where
-    app.logger.info("Serving %(model)s (%(revision)s) on %(device)s.", served)
+    revision = f"@{served['revision']}" if served["revision"] else ""
+    app.logger.info("Serving %s%s on %s.", served["model"], revision, where)
     return model
 
 
@@ -110,6 +112,7 @@ def begin() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given) else uuid.uuid4().hex
     g.seconds = dict.fromkeys(("decode", "queue", "predict"), 0.0)
+    g.started, g.batch = time.monotonic(), 0
 
 
 def finish(response: Response) -> Response:
@@ -173,13 +176,14 @@ def hung_up(connection: socket | None) -> bool:
     return bool(poll.poll(0))
 
 
-def result(entry: Entry | HTTPException) -> dict[str, Any]:
+def result(entry: Entry | HTTPException) -> answers.Answer:
     """Wait for an entry's output and encode it."""
     if isinstance(entry, HTTPException):
         raise entry
     try:
-        return worker().model.encode(entry.result())
+        return answers.encode(worker().model, entry.result())
     finally:
+        g.batch = max(g.batch, entry.batch)
         for stage, seconds in entry.seconds.items():
             g.seconds[stage] = max(g.seconds[stage], seconds)
             metrics.stages.labels(stage).observe(seconds)
