@@ -10,7 +10,10 @@ import struct
 import tempfile
 import time
 
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
+
+from endpoint import logs
 
 
 class PatientWorker(ThreadWorker):
@@ -36,6 +39,15 @@ class PatientWorker(ThreadWorker):
         # SIGINT and SIGQUIT mean now. gunicorn asks the pool of threads to stop and
         # locks up if the signal comes while a request is handed to that pool.
         os._exit(0)
+
+
+class EndpointLogger(Logger):
+    """gunicorn's own log in the form of the endpoint's, be that lines or JSON."""
+
+    def setup(self, cfg):
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(logs.formatter())
 
 
 def linger(connection, seconds=3.0):
@@ -81,12 +93,9 @@ keepalive = 75
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 # The control socket wants a home directory, which containers may lack.
 control_socket_disable = True
-# Request ids and timings stand in the answer's headers.
-accesslog = "-"
-access_log_format = (
-    '%(h)s "%(m)s %(U)s" %(s)s %(B)s bytes %(M)s ms '
-    "%({x-request-id}o)s %({server-timing}o)s"
-)
+# The endpoint logs a line a request (endpoint/logs.py), which knows its batch as well.
+accesslog = None
+logger_class = EndpointLogger
 
 # Each process writes its metrics here, so that any of them can tell the sum.
 _metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-")

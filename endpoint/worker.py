@@ -54,6 +54,7 @@ class Entry:
         self.name, self.deadline, self.gone = name, deadline, gone
         self.input: Any = None
         self.key: Any = None
+        self.batch = 0  # how many ran with it
         self.seconds = dict.fromkeys(("decode", "queue", "predict"), 0.0)
         self._stage, self._since = "decode", time.monotonic()
         self._outcome: Any = None
@@ -267,6 +268,8 @@ class Worker:
     def _call(self, batch: list[Entry]) -> Exception | None:
         """Call predict and settle the entries, or return what went wrong."""
         metrics.batches.observe(len(batch))
+        for entry in batch:
+            entry.batch = len(batch)
         self._calling_since = time.monotonic()
         try:
             outputs = list(self.model.predict([entry.input for entry in batch]))
