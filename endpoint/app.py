@@ -20,7 +20,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unauthorized
 from werkzeug.serving import is_running_from_reloader
 
-from endpoint import answers, device, inputs, logs, metrics
+from endpoint import answers, cli, device, inputs, logs, metrics
 from endpoint.worker import LOAD_FAILED, Entry, Worker
 
 SETTINGS = {
@@ -45,7 +45,7 @@ def create_app(module: str | None = None) -> Flask:
     """Return the app that serves the class Model of a module."""
     app = Flask("endpoint", static_folder=None)
     configure(app)
-    module = module or app.config.get("APP", "endpoint.model")
+    module = app.config["APP"] = module or app.config.get("APP", "endpoint.model")
     app.extensions["served"] = {"model": module, "revision": None, "device": None}
     app.extensions["worker"] = Worker(
         partial(load, app, module),
@@ -64,6 +64,8 @@ def create_app(module: str | None = None) -> Flask:
     app.before_request(begin)
     app.after_request(logs.answered)
     app.after_request(finish)
+    for command in cli.COMMANDS:
+        app.cli.add_command(command)
     app.register_error_handler(Exception, answers.problem)
     if is_serving():
         app.extensions["worker"].start()
