@@ -1,35 +1,24 @@
 """HTTP to a model and back: routes, limits, the key, what every answer carries."""
 
-import hmac
 import importlib
 import os
 import re
-import select
-import sys
 import time
 import uuid
 from collections.abc import Callable
 from functools import partial
-from socket import socket
 from typing import Any, Protocol
 
 import click
 from flask import Flask, Response, current_app, g, request
 from flask.helpers import get_debug_flag
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import HTTPException, ServiceUnavailable, Unauthorized
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.serving import is_running_from_reloader
 
-from endpoint import answers, cli, device, inputs, logs, metrics
-from endpoint.worker import LOAD_FAILED, Entry, Worker
+from endpoint import answers, cli, clients, device, inputs, logs, metrics, settings
+from endpoint.worker import Entry, Worker
 
-SETTINGS = {
-    "QUEUE": 64,  # inputs that may decode or wait
-    "DEADLINE": 90,  # seconds from upload to output; Runpod's proxy gives up at 100
-    "MAX_UPLOAD_MB": 20,
-    "MAX_PIXELS": 50_000_000,
-    "MAX_BATCH": None,  # the model's own
-}
+SERVED = {"revision": None, "accepts": "image/*", "fields": {}, "routes": ()}
 
 
 class Model(Protocol):
@@ -44,9 +33,9 @@ class Model(Protocol):
 def create_app(module: str | None = None) -> Flask:
     """Return the app that serves the class Model of a module."""
     app = Flask("endpoint", static_folder=None)
-    configure(app)
+    settings.configure(app)
     module = app.config["APP"] = module or app.config.get("APP", "endpoint.model")
-    app.extensions["served"] = {"model": module, "revision": None, "device": None}
+    app.extensions["served"] = {"model": module, "device": None} | SERVED
     app.extensions["worker"] = Worker(
         partial(load, app, module),
         app.config["QUEUE"],
@@ -72,21 +61,6 @@ def create_app(module: str | None = None) -> Flask:
     return app
 
 
-def configure(app: Flask) -> None:
-    """Lay ENDPOINT_* over the settings; a bad value ends the start with a sentence."""
-    app.config.from_mapping(SETTINGS, MAX_FORM_PARTS=100)
-    app.config.from_prefixed_env("ENDPOINT")
-    for name, default in SETTINGS.items():
-        value = app.config[name]
-        if value is not default and not (isinstance(value, int | float) and value > 0):
-            print(f"ENDPOINT_{name} must be a number above 0.", file=sys.stderr)
-            sys.exit(LOAD_FAILED)
-    app.config["MAX_CONTENT_LENGTH"] = int(app.config["MAX_UPLOAD_MB"] * 1_000_000)
-    inputs.limit_pixels(int(app.config["MAX_PIXELS"]))
-    app.json.sort_keys = False  # A model's first value is its plain text.
-    logs.configure()
-
-
 def is_serving() -> bool:
     """Tell a server from other `flask` commands and from the reloader's parent."""
     command = click.get_current_context(silent=True)
@@ -102,9 +76,8 @@ def load(app: Flask, module: str) -> Model:
     where = device.find(app.config.get("DEVICE"))
     model = importlib.import_module(module).Model(where)
     served = app.extensions["served"]
-    served["model"] = getattr(model, "name", module)
-    served["revision"] = getattr(model, "revision", None)
-    served["device"] = where
+    served |= {"model": getattr(model, "name", module), "device": where}
+    served |= {name: getattr(model, name, SERVED[name]) for name in SERVED}
     revision = f"@{served['revision']}" if served["revision"] else ""
     app.logger.info("Serving %s%s on %s.", served["model"], revision, where)
     return model
@@ -126,21 +99,9 @@ def finish(response: Response) -> Response:
     return response
 
 
-def authorize() -> None:
-    """Raise 401 for a request without ENDPOINT_API_KEY, where that is set."""
-    key = current_app.config.get("API_KEY")
-    bearer = request.authorization and request.authorization.token
-    sent = bearer or request.headers.get("X-API-Key", "")
-    if key is not None and not hmac.compare_digest(str(key).encode(), sent.encode()):
-        raise Unauthorized(
-            "Send the key: Authorization: Bearer KEY, or X-API-Key: KEY.",
-            www_authenticate=WWWAuthenticate("bearer"),
-        )
-
-
 def predict() -> Response:
     """Answer for each file of the request."""
-    authorize()
+    clients.authorize()
     worker().check()  # A refusal should not wait for the body.
     uploads = inputs.uploads(request)
     entries = [attempt(submit, upload, upload is uploads[0]) for upload in uploads]
@@ -162,20 +123,10 @@ def submit(upload: inputs.Upload, first: bool) -> Entry:
     """Queue one file; those after a request's first wait for a place in the queue."""
     started = time.monotonic()
     try:
-        gone = partial(hung_up, request.environ.get("gunicorn.socket"))
+        gone = partial(clients.hung_up, request.environ.get("gunicorn.socket"))
         return worker().submit(upload, g.request_id, gone, wait=not first)
     finally:
         g.seconds["decode"] += time.monotonic() - started
-
-
-def hung_up(connection: socket | None) -> bool:
-    """Tell whether the client has closed its end, where gunicorn lets us see it."""
-    if connection is None:
-        return False
-    poll = select.poll()
-    # Systems without this event tell of a full close alone, which is always reported.
-    poll.register(connection, getattr(select, "POLLRDHUP", 0))
-    return bool(poll.poll(0))
 
 
 def result(entry: Entry | HTTPException) -> answers.Answer:

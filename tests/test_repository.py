@@ -38,10 +38,10 @@ def test_model_file_is_small():
 
 
 def test_readme_names_every_setting():
-    from endpoint.app import SETTINGS
+    from endpoint.settings import DEFAULTS
 
     readme = (ROOT / "README.md").read_text()
-    for name in (*SETTINGS, "MODEL", "APP", "DEVICE", "API_KEY"):
+    for name in (*DEFAULTS, "MODEL", "APP", "DEVICE", "API_KEY"):
         assert f"`ENDPOINT_{name}`" in readme
 
 
