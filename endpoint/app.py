@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import click
 from flask import Flask, Response, current_app, g, request
 from flask.helpers import get_debug_flag
-from werkzeug.exceptions import HTTPException, ServiceUnavailable
+from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 from werkzeug.serving import is_running_from_reloader
 
 from endpoint import answers, cli, clients, device, inputs, logs, metrics, settings
@@ -47,6 +47,7 @@ def create_app(module: str | None = None) -> Flask:
     app.add_url_rule("/", view_func=index)
     app.add_url_rule("/", view_func=predict, methods=["POST", "PUT"])
     app.add_url_rule("/predict", view_func=predict, methods=["POST", "PUT"])
+    app.add_url_rule("/predict/<route>", view_func=predict, methods=["POST", "PUT"])
     app.add_url_rule("/ping", view_func=ping)
     app.add_url_rule("/health", view_func=health)
     app.add_url_rule("/metrics", view_func=metrics.response)
@@ -99,11 +100,14 @@ def finish(response: Response) -> Response:
     return response
 
 
-def predict() -> Response:
+def predict(route: str = "") -> Response:
     """Answer for each file of the request."""
     clients.authorize()
     worker().check()  # A refusal should not wait for the body.
-    uploads = inputs.uploads(request)
+    served = current_app.extensions["served"]
+    if route and route not in served["routes"]:
+        raise NotFound
+    uploads = inputs.uploads(request, served["accepts"], route)
     entries = [attempt(submit, upload, upload is uploads[0]) for upload in uploads]
     results = [attempt(result, entry) for entry in entries]
     if len(results) == 1 and isinstance(results[0], HTTPException):
@@ -147,10 +151,8 @@ def index() -> dict[str, Any] | str:
     if answers.wants_page():
         return answers.page()
     state, _ = worker().health()
-    return current_app.extensions["served"] | {
-        "state": state,
-        "use": inputs.HOW_TO_SEND,
-    }
+    served = current_app.extensions["served"]
+    return served | {"state": state, "use": inputs.how_to_send(served["accepts"])}
 
 
 def ping() -> tuple[str, int]:
