@@ -91,6 +91,8 @@ def main() -> None:
         ("seen", options.seen, SEEN),
         ("held out", options.held_out, HELD_OUT),
     ]:
+        if not count:
+            continue
         pairs = score(captioner, count, name == "held out", f"{options.seed}, {name}")
         print(
             f"{name}: {share(pairs):.2%} of {count} right, at least {least:.0%} wanted"
