@@ -8,7 +8,7 @@ from transformers import AutoTokenizer
 from transformers import VisionEncoderDecoderModel as Network
 from transformers.utils import logging
 
-from endpoint import inputs, weights
+from endpoint import explain, inputs, weights
 from endpoint.decoding import captioner_for
 from endpoint.layers import fast_dtype
 
@@ -23,6 +23,7 @@ EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
 logging.disable_progress_bar()  # That of loading; a download still shows its own.
 
 
+@explain.on_request
 class Model:
     max_batch = 32
 
