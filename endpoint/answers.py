@@ -79,9 +79,9 @@ def encode(model: Any, output: Any) -> Answer:
     kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
     answer = draw(output) if draw and kind == PNG else model.encode(output)
     if isinstance(answer, Image.Image):
-        return _png(answer)
+        return png(answer)
     if draw and kind == HTML:  # The page shows both.
-        answer = answer | {"image": _uri(_png(draw(output)))}
+        answer = answer | {"image": _uri(png(draw(output)))}
     return answer
 
 
@@ -94,7 +94,7 @@ def negotiate(answers: Sequence[Answer]) -> Response:
         return Response(page(answers), mimetype=kind)
     if kind == PNG and len(answers) == 1:
         return Response(answers[0], mimetype=kind)
-    items = [_item(answer) for answer in answers]
+    items = [item(answer) for answer in answers]
     if kind != TEXT:  # A PNG holds no more than one picture; JSON holds them all.
         return jsonify(items[0] if len(items) == 1 else {"predictions": items})
     return Response("".join(f"{_line(item)}\n" for item in items), mimetype=kind)
@@ -102,7 +102,7 @@ def negotiate(answers: Sequence[Answer]) -> Response:
 
 def page(answers: Sequence[Answer] = ()) -> str:
     """Return the upload page with the answers to the files it sent."""
-    items = [_item(answer) for answer in answers]
+    items = [item(answer) for answer in answers]
     served = current_app.extensions["served"]
     return render_template("index.html", items=items, served=served)
 
@@ -111,7 +111,7 @@ def wants_page() -> bool:
     return request.accept_mimetypes.best_match((JSON, HTML)) == HTML
 
 
-def _item(answer: Answer) -> dict[str, Any]:
+def item(answer: Answer) -> dict[str, Any]:
     if isinstance(answer, HTTPException):
         return {"error": details(answer)}
     return {"image": _uri(answer)} if isinstance(answer, bytes) else answer
@@ -122,7 +122,7 @@ def _line(item: dict[str, Any]) -> str:
     return f"error: {error['detail']}" if error else str(next(iter(item.values())))
 
 
-def _png(picture: Image.Image) -> bytes:
+def png(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()

@@ -1,5 +1,6 @@
 """What `flask` can do besides `run`."""
 
 from endpoint.bake import bake
+from endpoint.predict import predict
 
-COMMANDS = (bake,)
+COMMANDS = (bake, predict)
