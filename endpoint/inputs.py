@@ -192,8 +192,12 @@ def audio(upload: Upload, rate: int, longest: float = 60.0) -> np.ndarray:
     if not SOUNDS.match(upload.data):
         abort(415, "This is no recording: send a WAV, FLAC or OGG file.")
     try:
-        with soundfile.SoundFile(_Source(upload.data)) as recording:
-            return _resampled(_mono(recording, longest), recording.samplerate, rate)
+        source = _Source(upload.data)
+        with soundfile.SoundFile(source) as recording:
+            samples = _mono(recording, longest)
+        if source.is_over():
+            raise ValueError("too slow")
+        return _resampled(samples, recording.samplerate, rate)
     except (HTTPException, MemoryError):
         raise
     except Exception:
@@ -208,13 +212,16 @@ class _Source(io.BytesIO):
         self.until = time.thread_time() + SECONDS
 
     def read(self, size: int | None = -1) -> bytes:
-        if time.thread_time() > self.until:
+        if self.is_over():
             raise ValueError("too slow")
         return super().read(size)
 
     def readinto(self, buffer: bytearray) -> int:
         """Let soundfile see an early end: its library cannot be thrown out of."""
-        return 0 if time.thread_time() > self.until else super().readinto(buffer)
+        return 0 if self.is_over() else super().readinto(buffer)
+
+    def is_over(self) -> bool:
+        return time.thread_time() > self.until
 
 
 def _check_header(picture: Image.Image, data: bytes) -> None:
@@ -268,6 +275,7 @@ def _mono(recording: Any, longest: float) -> np.ndarray:
     if rate > MAX_RATE:
         abort(413, f"The recording has {rate:,} samples a second, over {MAX_RATE:,}.")
     endless = told > 1 << 62  # what libsndfile says of a length that nobody told
+    recording.seekable = lambda: False  # It seeks after it reads: no stream's end can.
     most, count, blocks = int(longest * rate), 0, []
     while (told <= most or endless) and count <= most:
         size = 1 + 1_000_000 // recording.channels

@@ -1,12 +1,14 @@
-"""Requests to uploads and uploads to images, without a server or a model."""
+"""Requests to uploads; uploads to images, text and sound; no server, no model."""
 
 import io
+import random
 import struct
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
@@ -27,8 +29,9 @@ class Limited(Request):
     max_form_parts = 10
 
 
-def sent(**how) -> list[inputs.Upload]:
-    return inputs.uploads(Limited(EnvironBuilder(method="POST", **how).get_environ()))
+def sent(accepts: str = "image/*", **how) -> list[inputs.Upload]:
+    environ = EnvironBuilder(method="POST", **how).get_environ()
+    return inputs.uploads(Limited(environ), accepts)
 
 
 def opened(data: bytes) -> Image.Image:
@@ -376,3 +379,212 @@ def test_damage_at_random_brings_out_nothing_but_pictures_and_refusals():
     assert (
         figures.outcomes["a picture"] and figures.outcomes["422 Unprocessable Entity"]
     )
+
+
+TEXT_KIND, SOUND_KIND = "text/plain", "audio/*"
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    "how",
+    (
+        {"json": {"text": " so good\n"}},
+        {"data": {"text": "so good"}, "content_type": FORM},
+        {"data": {"file": (io.BytesIO(b"so good"), "x.txt")}},
+        {"data": b"so good\n", "content_type": "text/plain"},
+        {"data": b"so good", "content_type": URLENCODED},
+        {"data": b"text=so+good", "content_type": URLENCODED},
+        {"data": "\ufeffso good".encode(), "content_type": "text/plain"},
+    ),
+    ids=str,
+)
+def test_every_way_of_sending_a_text_gives_the_same(how):
+    (upload,) = sent(TEXT_KIND, **how)
+    assert inputs.text(upload) == "so good"
+
+
+def test_other_values_come_along_with_a_text():
+    for how in ({"json": {"text": "a", "n": 2}}, {"data": "text=a&n=2"}):
+        kind = {} if "json" in how else {"content_type": URLENCODED}
+        (upload,) = sent(TEXT_KIND, query_string="m=3", **how, **kind)
+        assert (str(upload.fields["n"]), upload.fields["m"]) == ("2", "3")
+
+
+@pytest.mark.parametrize(
+    "how, status, part",
+    (
+        ({"json": {"text": ""}}, 400, '{"text": "..."}'),
+        ({"json": {"text": 5}}, 400, "Send one text"),
+        ({"json": {"text": None}}, 400, "Send one text"),
+        ({"json": {"text": ["a", "b"]}}, 400, "Send one text"),
+        ({"json": {"words": "a"}}, 400, "Send one text"),
+        ({"json": {"text": "a\ud800"}}, 415, "UTF-8"),
+        ({"json": ["a"]}, 400, '{"text": "..."}'),
+        ({"data": "{", "content_type": "application/json"}, 400, '{"text": "..."}'),
+        ({"data": {"note": "a"}, "content_type": FORM}, 400, "Send one text"),
+        ({"data": b""}, 400, "empty"),
+        ({"data": b" \n "}, 400, "Send one text"),
+        ({"data": PICTURE}, 415, "UTF-8"),
+        ({"data": b"a" * 10_001}, 413, "10,000 characters"),
+    ),
+    ids=lambda value: str(value)[:60],
+)
+def test_what_is_no_text_is_refused(how, status, part):
+    code, sentence = refusal(
+        lambda: [inputs.text(each) for each in sent("text/*", **how)]
+    )
+    assert (code, part in sentence) == (status, True)
+
+
+def test_length_of_a_text_is_the_models_to_limit():
+    upload = inputs.Upload(b"", fields=MultiDict({"text": "word"}))
+    assert inputs.text(upload, longest=4) == "word"
+    assert refusal(inputs.text, upload, longest=3)[0] == 413
+
+
+def sound(seconds=1.0, rate=16_000, kind="WAV", channels=1, **how) -> bytes:
+    """Return a file of a tone of 440 Hz, at half of full scale."""
+    soundfile = pytest.importorskip("soundfile")
+    tone = np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate) / 2
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", rate, channels, format=kind, **how) as written:
+        for start in range(0, len(tone), rate):  # At once would crash its OGG.
+            part = tone[start : start + rate, None]
+            written.write(part.repeat(channels, 1))
+    return file.getvalue()
+
+
+def heard(data: bytes, **limits) -> np.ndarray:
+    return inputs.audio(inputs.Upload(data), 16_000, **limits)
+
+
+def pitch(samples: np.ndarray) -> float:
+    """Return the strongest frequency."""
+    spectrum = np.abs(np.fft.rfft(samples))
+    return spectrum.argmax() * 16_000 / len(samples)
+
+
+@pytest.mark.parametrize("kind", ("WAV", "FLAC", "OGG", "WAVEX"))
+@pytest.mark.parametrize("rate", (8_000, 16_000, 44_100, 48_000, 96_000))
+@pytest.mark.parametrize("channels", (1, 2))
+def test_sound_comes_at_the_rate_asked_for(kind, rate, channels):
+    samples = heard(sound(kind=kind, rate=rate, channels=channels))
+    assert (samples.dtype, len(samples)) == (np.float32, 16_000)
+    assert abs(pitch(samples) - 440) < 2
+    assert np.abs(samples).max() == pytest.approx(0.5, abs=0.08)
+
+
+def test_resampled_sound_is_the_sound_drawn_anew():
+    given, wanted = (
+        heard(sound(rate=rate, subtype="FLOAT")) for rate in (44_100, 16_000)
+    )
+    inner = slice(200, -200)
+    assert np.abs(given - wanted)[inner].max() < 0.005
+
+
+def test_frequencies_above_the_new_rate_do_not_fold_back():
+    soundfile = pytest.importorskip("soundfile")
+    file, time_ = io.BytesIO(), np.arange(48_000) / 48_000
+    soundfile.write(file, np.sin(2 * np.pi * 10_000 * time_), 48_000, format="WAV")
+    assert np.abs(heard(file.getvalue())[200:-200]).max() < 0.01
+
+
+def test_odd_rate_and_odd_length_keep_the_time():
+    assert len(heard(sound(0.50003, rate=44_101))) == 8001
+
+
+@pytest.mark.parametrize("kind", ("FLAC", "OGG"))
+def test_small_file_of_much_silence_is_refused_by_its_header(monkeypatch, kind):
+    soundfile = pytest.importorskip("soundfile")
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 8_000, 1, format=kind) as written:
+        for _ in range(600):
+            written.write(np.zeros(8_000))
+    assert len(file.getvalue()) < 50_000
+    monkeypatch.setattr(soundfile.SoundFile, "read", None)
+    status, sentence = refusal(heard, file.getvalue())
+    assert (status, "60 seconds" in sentence) == (413, True)
+
+
+def test_flac_that_does_not_tell_its_length_is_read_up_to_the_limit():
+    data = bytearray(sound(3, kind="FLAC"))
+    data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
+    assert len(heard(bytes(data))) == 48_000
+    assert refusal(heard, bytes(data), longest=2)[0] == 413
+
+
+def test_limit_of_seconds_itself_is_allowed():
+    assert len(heard(sound(2), longest=2)) == 32_000
+    assert refusal(heard, sound(2.01), longest=2) == (
+        413,
+        "The recording lasts over 2 seconds: cut it.",
+    )
+
+
+def test_too_many_samples_a_second_are_refused_with_both_numbers():
+    status, sentence = refusal(heard, sound(0.1, rate=384_000))
+    assert (status, "384,000" in sentence, "192,000" in sentence) == (413, True, True)
+
+
+@pytest.mark.parametrize("value", (np.nan, np.inf, -np.inf))
+def test_sound_of_values_that_are_no_numbers_is_refused(value):
+    data = sound(subtype="FLOAT")
+    broken = data[:-4] + np.float32(value).tobytes()
+    assert refusal(heard, broken)[0] == 422
+
+
+def test_sound_over_full_scale_is_clipped():
+    data = sound(rate=16_000, subtype="FLOAT")
+    assert heard(data[:-4] + np.float32(3e38).tobytes())[-1] == 1
+
+
+@pytest.mark.parametrize(
+    "data", (b"", b"hello", PICTURE, b"FORM\0\0\0\0AIFF", b"ID3\4")
+)
+def test_file_that_is_no_recording_is_told_the_formats(data):
+    pytest.importorskip("soundfile")
+    status, sentence = refusal(heard, data)
+    assert (status, "WAV, FLAC or OGG" in sentence) == (415, True)
+
+
+def test_recording_cut_short_is_refused():
+    assert refusal(heard, sound(5, kind="FLAC")[:30_000])[0] == 422
+    assert refusal(heard, sound(kind="OGG")[:100])[0] == 422
+    assert refusal(heard, sound()[:30])[0] == 422
+    assert refusal(heard, sound()[:44])[0] == 422  # a header alone
+
+
+def test_ogg_that_is_searched_without_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(inputs, "SECONDS", 0.2)
+    data = sound(60, kind="OGG")[:20_000] + b"OggS" * 4_000_000
+    started = time.thread_time()
+    with pytest.raises(HTTPException):
+        heard(data)
+    assert time.thread_time() - started < 1
+
+
+def test_sound_is_sent_like_a_picture():
+    pytest.importorskip("soundfile")
+    data = sound(0.1)
+    (upload,) = sent(SOUND_KIND, json={"audio": corpus.base64_text(data)})
+    assert upload.data == data
+    (upload,) = sent(SOUND_KIND, data={"file": (io.BytesIO(data), "x.wav")})
+    assert upload.data == data
+    status, sentence = refusal(sent, SOUND_KIND, json={"image": TEXT})
+    assert (status, '{"audio": "<base64>"}' in sentence) == (400, True)
+    assert (
+        "@recording.wav"
+        in refusal(sent, SOUND_KIND, data={"file": "x"}, content_type=FORM)[1]
+    )
+
+
+def test_damage_at_random_brings_out_nothing_but_sounds_and_refusals():
+    chance, outcomes = random.Random(0), set()
+    seeds = [sound(0.3, kind=kind) for kind in ("WAV", "FLAC", "OGG")]
+    for _ in range(1500):
+        data = fuzz_inputs.damaged(chance.choice(seeds), chance, chance.choice((1, 2)))
+        try:
+            outcomes.add(heard(data).dtype.name)
+        except HTTPException as error:
+            outcomes.add(error.code)
+    assert outcomes == {"float32", 413, 415, 422}
