@@ -279,17 +279,18 @@ def _mono(recording: Any, longest: float) -> np.ndarray:
     most, count, blocks = int(longest * rate), 0, []
     while (told <= most or endless) and count <= most:
         size = 1 + 1_000_000 // recording.channels
-        block = recording.read(size, dtype="float32", always_2d=True).mean(1)
+        block = recording.read(size, dtype="float32", always_2d=True)
         if not len(block):
             break
-        blocks.append(block)
+        if not np.isfinite(block).all():
+            raise ValueError("values that are no numbers")
+        blocks.append(block.clip(-1, 1).mean(1))
         count += len(block)
     else:
         abort(413, f"The recording lasts over {longest:g} seconds: cut it.")
-    samples = np.concatenate(blocks)
-    if count < told and not endless or not np.isfinite(samples).all():
-        raise ValueError("cut short, or values that are no numbers")
-    return np.clip(samples, -1, 1)
+    if count < told and not endless:
+        raise ValueError("cut short")
+    return np.concatenate(blocks)
 
 
 def _resampled(samples: np.ndarray, source: int, rate: int) -> np.ndarray:
