@@ -1,11 +1,21 @@
 """Outputs and errors to what is read: text, JSON, a picture, a problem or the page."""
 
 import base64
+import hashlib
 import io
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from flask import Response, current_app, jsonify, render_template, request
+from flask import (
+    Response,
+    after_this_request,
+    current_app,
+    jsonify,
+    render_template,
+    request,
+)
 from PIL import Image
 from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -75,13 +85,14 @@ def problem(error: Exception) -> Response:
 
 def encode(model: Any, output: Any) -> Answer:
     """Return an output as the model writes it or, where that is asked for, draws it."""
-    draw = getattr(model, "draw", None)
     kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
-    answer = draw(output) if draw and kind == PNG else model.encode(output)
+    draw = getattr(model, "draw", lambda output: None)
+    drawn = draw(output) if kind in (HTML, PNG) else None
+    answer = drawn if drawn and kind == PNG else model.encode(output)
     if isinstance(answer, Image.Image):
         return png(answer)
-    if draw and kind == HTML:  # The page shows both.
-        answer = answer | {"image": _uri(png(draw(output)))}
+    if drawn:  # The page shows both.
+        answer = answer | {"image": _uri(png(drawn))}
     return answer
 
 
@@ -103,8 +114,25 @@ def negotiate(answers: Sequence[Answer]) -> Response:
 def page(answers: Sequence[Answer] = ()) -> str:
     """Return the upload page with the answers to the files it sent."""
     items = [item(answer) for answer in answers]
+    after_this_request(_protect)
     served = current_app.extensions["served"]
     return render_template("index.html", items=items, served=served)
+
+
+def _protect(response: Response) -> Response:
+    """Let the page run and wear what it holds, show files, ask this server: no more."""
+    source = Path(current_app.root_path, "templates", "index.html").read_text()
+    hashes = {
+        tag: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for tag, text in re.findall(r"(?s)<(style|script)>(.*?)</", source)
+    }
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; script-src 'sha256-{hashes['script']}'; "
+        f"style-src 'sha256-{hashes['style']}'; img-src blob: data:; media-src blob:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return response
 
 
 def wants_page() -> bool:
