@@ -59,7 +59,7 @@ def test_one_bad_file_among_several_holds_its_own_error(client):
 def test_browser_gets_the_page_with_the_answers(client):
     answer = client.post("/", headers=BROWSER, **upload(PICTURE, b"text"))
     assert answer.mimetype == "text/html"
-    assert "64 by 48" in answer.text and 'class="error"' in answer.text
+    assert "64 by 48" in answer.text and 'class="answer error"' in answer.text
 
 
 def test_index_is_a_page_in_a_browser_and_json_elsewhere(client):
