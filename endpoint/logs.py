@@ -56,7 +56,8 @@ def answered(response: Response) -> Response:
     """Log a request in one line."""
     facts = {
         "id": g.request_id,
-        "client": request.remote_addr or "-",
+        # At a unix socket only the proxy before us knows, and only it can speak.
+        "client": request.remote_addr or request.headers.get("X-Real-IP", "-"),
         "method": request.method,
         "path": request.path,
         "status": response.status_code,
