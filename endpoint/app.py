@@ -15,7 +15,17 @@ from flask.helpers import get_debug_flag
 from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 from werkzeug.serving import is_running_from_reloader
 
-from endpoint import answers, cli, clients, device, inputs, logs, metrics, settings
+from endpoint import (
+    answers,
+    cli,
+    clients,
+    device,
+    inputs,
+    logs,
+    metrics,
+    openapi,
+    settings,
+)
 from endpoint.worker import Entry, Worker
 
 SERVED = {"revision": None, "accepts": "image/*", "fields": {}, "routes": ()}
@@ -44,13 +54,7 @@ def create_app(module: str | None = None) -> Flask:
         # While one debugs, the process stays and waits for the file to be mended.
         exit=bool if app.debug else os._exit,
     )
-    app.add_url_rule("/", view_func=index)
-    app.add_url_rule("/", view_func=predict, methods=["POST", "PUT"])
-    app.add_url_rule("/predict", view_func=predict, methods=["POST", "PUT"])
-    app.add_url_rule("/predict/<route>", view_func=predict, methods=["POST", "PUT"])
-    app.add_url_rule("/ping", view_func=ping)
-    app.add_url_rule("/health", view_func=health)
-    app.add_url_rule("/metrics", view_func=metrics.response)
+    add_routes(app)
     app.before_request(begin)
     app.after_request(logs.answered)
     app.after_request(finish)
@@ -60,6 +64,16 @@ def create_app(module: str | None = None) -> Flask:
     if is_serving():
         app.extensions["worker"].start()
     return app
+
+
+def add_routes(app: Flask) -> None:
+    app.add_url_rule("/", view_func=index)
+    app.add_url_rule("/ping", view_func=ping)
+    app.add_url_rule("/health", view_func=health)
+    app.add_url_rule("/metrics", view_func=metrics.response)
+    app.add_url_rule("/openapi.json", view_func=openapi.contract)
+    for path in ("/", "/predict", "/predict/<route>"):
+        app.add_url_rule(path, view_func=predict, methods=["POST", "PUT"])
 
 
 def is_serving() -> bool:

@@ -98,6 +98,7 @@ class Worker:
         exit: Callable[[int], Any] = os._exit,
     ) -> None:
         self.model: Any = None
+        self.example: Any = None  # the output for the model's own example
         self.max_batch = max_batch
         self._load, self._exit = load, exit
         self._queue, self._deadline = queue, deadline
@@ -190,7 +191,7 @@ class Worker:
             self.model = self._load()
             self.max_batch = self.max_batch or getattr(self.model, "max_batch", 32)
             if example := getattr(self.model, "example", None):
-                self.model.predict([self.model.decode(example)])
+                [self.example] = self.model.predict([self.model.decode(example)])
         except SystemExit as sentence:
             return self._die("The model cannot be loaded", sentence, LOAD_FAILED)
         except Exception as error:
