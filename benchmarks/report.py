@@ -40,6 +40,8 @@ def write(folder: Path, readme: Path) -> None:
             short.append(ratio_table(results["servers"]))
         elif kind == "engine":
             sections.append(engine_section(path.stem, results, readme.parent))
+        elif kind == "start":
+            sections.append(start_section(path.stem, results))
     fill(readme, "\n".join(sections))
     fill(readme.parent.parent / "README.md", "\n\n".join(short) + "\n")
 
@@ -230,6 +232,19 @@ def engine_section(name: str, results: dict, folder: Path) -> str:
     parts += ["", f"![FLOP/s by intensity]({name}-roofline.png)"]
     parts += [f"![decoding by picture size]({name}-pictures.png)", ""]
     return "\n".join(parts)
+
+
+def start_section(name: str, results: dict) -> str:
+    head = ["weights", "bare script s", "/ping answers s", "ready s", "of the script"]
+    rows = [
+        [
+            weights,
+            *(f"{figures[key]:.2f}" for key in ("bare", "ping", "ready")),
+            f"{figures['ready'] / figures['bare']:.2f}x",
+        ]
+        for weights, figures in results["median"].items()
+    ]
+    return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
 
 
 def ceilings(results: dict) -> str:
