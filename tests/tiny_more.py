@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
@@ -18,6 +19,10 @@ from transformers import (
 
 GOOD, BAD = ("good", "fine", "great"), ("bad", "poor", "awful")
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "so", "it", "is", *GOOD, *BAD)
+
+SPOKEN = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|fr|>")
+CONTROL = ("<|translate|>", "<|transcribe|>", "<|notimestamps|>")
+SAID_FIRST = ("<|en|>", "<|transcribe|>", "<|notimestamps|>")
 
 
 def sentiment(folder: Path) -> Path:
@@ -49,28 +54,19 @@ def sentiment(folder: Path) -> Path:
     return folder
 
 
+def tone(pitch: float, seconds: float = 1.0, rate: int = 16_000) -> np.ndarray:
+    return np.sin(2 * np.pi * pitch * np.arange(int(seconds * rate)) / rate) / 2
+
+
 def transcribe(folder: Path) -> Path:
-    """A Whisper of random weights, which says some words to any sound."""
+    """A Whisper that has learned to call a tone low or high, and hears two seconds."""
     torch.manual_seed(0)
     folder.mkdir()
-    spoken = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|fr|>")
-    control = ("<|translate|>", "<|transcribe|>", "<|notimestamps|>")
-    bytes_only = ByteLevelBPETokenizer()
-    bytes_only.train_from_iterator(["a b c"], 256)
-    bytes_only.save_model(str(folder))
-    tokenizer = WhisperTokenizer(
-        str(folder / "vocab.json"),
-        str(folder / "merges.txt"),
-        additional_special_tokens=[*spoken[1:], *control],
-    )
-    number = {name: tokenizer.convert_tokens_to_ids(name) for name in spoken + control}
-    letters = tokenizer.convert_tokens_to_ids([*"abcdefghijklmnopqrstuvwxyz"])
-    silent = set(range(len(tokenizer))) - {*letters, number[spoken[0]]}
-    extractor = WhisperFeatureExtractor(feature_size=8)
-    WhisperProcessor(extractor, tokenizer).save_pretrained(folder)
-    ends = {f"{role}_token_id": number[spoken[0]] for role in ("bos", "eos", "pad")}
+    processor, number = _speech(folder)
+    ends = {f"{role}_token_id": number[SPOKEN[0]] for role in ("bos", "eos", "pad")}
+    start = {"decoder_start_token_id": number[SPOKEN[1]]}
     config = WhisperConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(processor.tokenizer),
         num_mel_bins=8,
         d_model=32,
         encoder_layers=1,
@@ -79,22 +75,57 @@ def transcribe(folder: Path) -> Path:
         decoder_attention_heads=2,
         encoder_ffn_dim=64,
         decoder_ffn_dim=64,
-        max_target_positions=32,
-        decoder_start_token_id=number[spoken[1]],
-        init_std=0.3,
+        max_source_positions=100,
+        max_target_positions=16,
+        **start,
         **ends,
     )
     network = WhisperForConditionalGeneration(config)
     network.generation_config = GenerationConfig(
-        decoder_start_token_id=number[spoken[1]],
         is_multilingual=True,
-        lang_to_id={"<|en|>": number["<|en|>"], "<|fr|>": number["<|fr|>"]},
-        task_to_id={name[2:-2]: number[name] for name in control[:2]},
-        no_timestamps_token_id=number[control[2]],
-        max_length=32,
-        suppress_tokens=sorted(silent),
-        begin_suppress_tokens=[number[spoken[0]]],
+        lang_to_id={name: number[name] for name in ("<|en|>", "<|fr|>")},
+        task_to_id={
+            name: number[f"<|{name}|>"] for name in ("translate", "transcribe")
+        },
+        no_timestamps_token_id=number["<|notimestamps|>"],
+        max_length=16,
+        **start,
         **ends,
     )
+    _learn(network, processor, [number[name] for name in SAID_FIRST])
     network.save_pretrained(folder)
     return folder
+
+
+def _speech(folder: Path) -> tuple[WhisperProcessor, dict[str, int]]:
+    """A processor whose words are single letters, and its special tokens' numbers."""
+    letters = ByteLevelBPETokenizer()
+    letters.train_from_iterator(["a"], 256)
+    letters.save_model(str(folder))
+    tokenizer = WhisperTokenizer(
+        str(folder / "vocab.json"),
+        str(folder / "merges.txt"),
+        additional_special_tokens=[*SPOKEN[1:], *CONTROL],
+    )
+    extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=2)
+    processor = WhisperProcessor(extractor, tokenizer)
+    processor.save_pretrained(folder)
+    names = SPOKEN + CONTROL
+    return processor, dict(zip(names, tokenizer.convert_tokens_to_ids(names)))
+
+
+def _learn(network, processor: WhisperProcessor, first: list[int]) -> None:
+    said = [(pitch, "low") for pitch in (150, 200, 300)]
+    said += [(pitch, "high") for pitch in (1500, 2000, 3000)]
+    sounds = [tone(pitch) for pitch, _ in said]
+    heard = processor(sounds, sampling_rate=16_000, return_tensors="pt")
+    end = network.config.eos_token_id
+    words = [processor.tokenizer.convert_tokens_to_ids([*word]) for _, word in said]
+    longest = max(map(len, words))
+    ignored = [[-100] * (longest - len(word)) for word in words]
+    labels = [first + word + [end] + rest for word, rest in zip(words, ignored)]
+    optimizer = torch.optim.Adam(network.parameters(), 0.005)
+    for _ in range(100):
+        optimizer.zero_grad()
+        network(heard.input_features, labels=torch.tensor(labels)).loss.backward()
+        optimizer.step()
