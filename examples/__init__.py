@@ -1,0 +1,1 @@
+"""Model files to serve, or to copy over endpoint/model.py."""

@@ -1,0 +1,43 @@
+"""A picture to a caption with BLIP, through transformers' own generate."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGeneration
+
+from endpoint import inputs, weights
+
+CHECKPOINT = "Salesforce/blip-image-captioning-base"  # on the hub
+REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"
+MAX_LENGTH = 20  # tokens, the start token included
+BEAMS = 3
+EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
+
+
+class Model:
+    max_batch = 16
+
+    def __init__(self, device: str) -> None:
+        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        network = BlipForConditionalGeneration.from_pretrained(folder)
+        self.network = network.eval().to(device)
+        self.example = inputs.Upload(EXAMPLE.read_bytes())
+
+    def decode(self, upload: inputs.Upload) -> np.ndarray:
+        image = inputs.image(upload)
+        return self.processor(images=image, return_tensors="np").pixel_values[0]
+
+    @torch.inference_mode()
+    def predict(self, images: list[np.ndarray]) -> list[str]:
+        pixels = torch.from_numpy(np.stack(images))  # (images, 3, 384, 384)
+        tokens = self.network.generate(
+            pixels.to(self.network.device), max_length=MAX_LENGTH, num_beams=BEAMS
+        )  # (images, at most 20)
+        captions = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        return [caption.strip() for caption in captions]
+
+    def encode(self, caption: str) -> dict[str, str]:
+        return {"caption": caption}

@@ -1,0 +1,44 @@
+"""A picture to its class with ViT, by any checkpoint that classifies images."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+from transformers.utils import logging
+
+from endpoint import inputs, weights
+
+CHECKPOINT = "google/vit-base-patch16-224"  # on the hub; knows ImageNet's 1000 classes
+REVISION = "3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3"
+EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
+
+logging.disable_progress_bar()  # That of loading; a download still shows its own.
+
+
+class Model:
+    max_batch = 32
+
+    def __init__(self, device: str) -> None:
+        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
+        # With "pil" the pixels are the same whether torchvision is there or not.
+        self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        network = AutoModelForImageClassification.from_pretrained(folder)
+        self.network = network.eval().to(device)
+        self.example = inputs.Upload(EXAMPLE.read_bytes())
+
+    def decode(self, upload: inputs.Upload) -> np.ndarray:
+        image = inputs.image(upload)
+        return self.processor(images=image, return_tensors="np").pixel_values[0]
+
+    @torch.inference_mode()
+    def predict(self, images: list[np.ndarray]) -> list[tuple[float, int]]:
+        pixels = torch.from_numpy(np.stack(images))  # (images, 3, 224, 224)
+        logits = self.network(pixels.to(self.network.device)).logits  # (images, 1000)
+        confidences, classes = logits.softmax(-1).max(-1)
+        return list(zip(confidences.tolist(), classes.tolist()))
+
+    def encode(self, best: tuple[float, int]) -> dict[str, str | float]:
+        confidence, number = best
+        name = self.network.config.id2label[number]
+        return {"class": name, "confidence": round(confidence, 4)}

@@ -1,0 +1,52 @@
+"""A picture to what each of its pixels shows: shares as JSON, the mask as PNG."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.functional import interpolate
+from transformers import AutoImageProcessor
+from transformers import AutoModelForSemanticSegmentation as Network
+
+from endpoint import inputs, weights
+
+CHECKPOINT = "nvidia/segformer-b0-finetuned-ade-512-512"  # on the hub; 150 classes
+REVISION = "489d5cd81a0b59fab9b7ea758d3548ebe99677da"
+COLOURS = np.random.default_rng(0).bytes(3 * 256)  # red, green, blue of each class
+EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
+
+
+class Model:
+    max_batch = 8  # Each takes 160 MB in logits.
+
+    def __init__(self, device: str) -> None:
+        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
+        self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        self.network = Network.from_pretrained(folder).eval().to(device)
+        self.example = inputs.Upload(EXAMPLE.read_bytes())
+
+    def decode(self, upload: inputs.Upload) -> tuple[np.ndarray, tuple]:
+        image = inputs.image(upload)
+        pixels = self.processor(images=image, return_tensors="np").pixel_values[0]
+        return pixels, image.size
+
+    @torch.inference_mode()
+    def predict(self, pictures: list[tuple]) -> list[tuple[np.ndarray, tuple]]:
+        pixels, sizes = zip(*pictures)
+        pixels = torch.from_numpy(np.stack(pixels))  # (images, 3, 512, 512)
+        logits = self.network(pixels.to(self.network.device)).logits
+        logits = interpolate(logits, pixels.shape[2:], mode="bilinear")
+        return list(zip(logits.argmax(1).byte().cpu().numpy(), sizes))
+
+    def encode(self, output: tuple[np.ndarray, tuple]) -> dict:
+        counts = Counter(output[0].ravel().tolist()).most_common()
+        names, pixels = self.network.config.id2label, output[0].size
+        shares = {names[number]: round(count / pixels, 4) for number, count in counts}
+        return {"class": next(iter(shares)), "shares": shares}
+
+    def draw(self, output: tuple[np.ndarray, tuple]) -> Image.Image:
+        mask = Image.fromarray(output[0])
+        mask.putpalette(COLOURS)  # The pixels themselves remain the classes' numbers.
+        return mask.resize(output[1])
