@@ -37,12 +37,13 @@ class Unavailable(SystemExit):
     """The weights cannot be had; it ends a process with its sentence alone."""
 
 
-def find(default: str, revision: str) -> Checkpoint:
+def find(default: str, revision: str | None = None) -> Checkpoint:
     """Return `ENDPOINT_MODEL`, else `default` at its pinned revision, or Unavailable.
 
     `ENDPOINT_MODEL` is `demo`, a folder, or a hub name with an optional `@revision`.
     """
-    wanted = os.environ.get("ENDPOINT_MODEL") or f"{default}@{revision}"
+    pinned = f"{default}@{revision}" if revision else default
+    wanted = os.environ.get("ENDPOINT_MODEL") or pinned
     folder = BUNDLED if wanted == "demo" else Path(wanted).expanduser()
     if wanted == "demo" or folder.is_dir() or wanted[0] in "./~":
         if fault := _fault(folder):
