@@ -33,7 +33,8 @@ class Output:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._file.flush()
+        if self._file is not sys.stdout.buffer:
+            self._file.close()
 
     def _resume(self, path: Path) -> None:
         """Learn from a file what is done and cut off its torn last line."""

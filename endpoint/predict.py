@@ -11,6 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import click
+from flask.cli import with_appcontext
 from werkzeug.datastructures import MultiDict
 
 from endpoint import answers, engines
@@ -25,6 +26,7 @@ CLEAR = "\r\033[K"  # what stands on a terminal's line
 @click.option("--format", "form", type=click.Choice(FORMS), help="As OUTPUT ends.")
 @click.option("--url", help="Ask this server instead of loading the model here.")
 @click.option("--api-key", envvar="ENDPOINT_API_KEY", help="That of the server.")
+@with_appcontext
 def predict(
     sources: tuple[str, ...],
     output: Path | None,
@@ -37,20 +39,23 @@ def predict(
     The model's own fields are options, too: --labels cat --labels dog.
     """
     fields, names = split(sources)
-    lines = Output(output, form)
-    there = url and engines.there(url.rstrip("/"), api_key, fields)
-    engine = there or engines.here(fields)
-    taken = engine.served["fields"]
+    with Output(output, form) as lines:
+        there = url and engines.there(url.rstrip("/"), api_key, fields)
+        engine = there or engines.here(fields)
+        check_fields(fields, engine.served["fields"])
+        wanted = list(dict.fromkeys(expand(names, engine.served["accepts"])))
+        todo = [name for name in wanted if name not in lines.done]
+        failed, before = run(engine, todo, lines), len(wanted) - len(todo)
+    told = f"{len(todo) - failed} done, {failed} failed, {before} done before."
+    click.echo(told, err=True)
+    sys.exit(bool(failed))
+
+
+def check_fields(fields: MultiDict, taken: dict[str, str]) -> None:
+    """Refuse options that neither we nor the model have."""
     if unknown := [name for name in fields if name not in taken]:
         known = ", ".join(f"--{name}" for name in taken) or "none"
         raise click.UsageError(f"No option --{unknown[0]}; the model's own: {known}.")
-    wanted = list(dict.fromkeys(expand(names, engine.served["accepts"])))
-    todo = [name for name in wanted if name not in lines.done]
-    failed = run(engine, todo, lines)
-    there_already = len(wanted) - len(todo)
-    told = f"{len(todo) - failed} done, {failed} failed, {there_already} done before."
-    click.echo(told, err=True)
-    sys.exit(bool(failed))
 
 
 def split(arguments: tuple[str, ...]) -> tuple[MultiDict, list[str]]:

@@ -102,7 +102,7 @@ class Endpoint:
             with response:
                 body, sent = response.read(), response.headers
         except (OSError, HTTPException, ValueError) as error:
-            raise Surprise(f"No answer: {error}.") from None
+            raise Surprise(f"no answer, {error}") from None
         stages = sent.get("Server-Timing", "untold").replace(";dur=", " ")
         told = f"{1000 * (time.monotonic() - started):.0f} ms; {stages}"
         return Answer(response.status, sent.get_content_type(), body, told)
@@ -149,7 +149,7 @@ class Endpoint:
 
     def refuses_key(self, file: Path) -> str:
         if not self.key:
-            return "not tried: without --api-key, anybody may use the endpoint"
+            return "not tried, for no --api-key was given"
         missing = self.post("/predict", file, key="").refusal(401)
         self.post("/predict", file, key=f"{self.key}-").refusal(401)
         return missing

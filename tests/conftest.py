@@ -1,8 +1,13 @@
 import io
+import sys
+import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
+from werkzeug.serving import make_server
 
 from endpoint import create_app
 
@@ -26,6 +31,36 @@ def ready(app):
         assert time.monotonic() < until, "the model never loaded"
         time.sleep(0.005)
     return app
+
+
+@pytest.fixture
+def model_file(tmp_path, monkeypatch):
+    """Write a model file that can be imported, and return its path."""
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / f"model_{tmp_path.name}.py"
+
+    def write(source: str) -> Path:
+        path.write_text(textwrap.dedent(source))
+        return path
+
+    yield write
+    sys.modules.pop(path.stem, None)
+
+
+@pytest.fixture
+def serve():
+    """Serve a WSGI application over HTTP and return its address."""
+    servers = []
+
+    def start(app) -> str:
+        servers.append(make_server("127.0.0.1", 0, app, threaded=True))
+        threading.Thread(target=servers[-1].serve_forever).start()
+        return f"http://127.0.0.1:{servers[-1].port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture(scope="session")
