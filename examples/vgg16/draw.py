@@ -1,0 +1,30 @@
+"""Draws a folder of animals to learn from: `python -m examples.vgg16.draw DATA`."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+from tqdm import tqdm
+
+from demo.animals import ANIMALS
+from demo.scenes import draw, sample
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Draw animals, a folder for each.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--pictures", type=int, default=300, help="of each animal")
+    parser.add_argument("--side", type=int, default=128, help="pixels")
+    options = parser.parse_args()
+    for animal in tqdm(ANIMALS, "animals"):
+        folder = options.data / animal.replace(" ", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(options.pictures):
+            random = Random(f"{animal} {number}")
+            scene = replace(sample(random), animal=animal)
+            draw(scene, random, options.side).save(folder / f"{number:04}.jpg")
+
+
+if __name__ == "__main__":
+    main()
