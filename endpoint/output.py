@@ -25,9 +25,9 @@ class Output:
         self.is_terminal = path is None and sys.stdout.isatty()
         self.columns: list[str] = []
         self.done: set[str] = set()
-        self._file: BinaryIO = path.open("ab+") if path else sys.stdout.buffer
-        if path:
+        if path and path.exists():
             self._resume(path)
+        self._file: BinaryIO = path.open("ab") if path else sys.stdout.buffer
 
     def __enter__(self) -> "Output":
         return self
@@ -38,12 +38,13 @@ class Output:
 
     def _resume(self, path: Path) -> None:
         """Learn from a file what is done and cut off its torn last line."""
-        end = self._file.seek(0)
-        for line in self._file:
-            if line.endswith(b"\n"):
-                end += len(line)
-                self._learn(line.decode(), path)
-        self._file.truncate(end)
+        with path.open("rb+") as file:
+            end = 0
+            for line in file:
+                if line.endswith(b"\n"):
+                    end += len(line)
+                    self._learn(line.decode(), path)
+            file.truncate(end)
 
     def _learn(self, line: str, path: Path) -> None:
         try:
