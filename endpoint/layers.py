@@ -107,11 +107,11 @@ class DecoderLayer:
         """Return keys and values for all beams, (2, images, heads, states, size)."""
         return split(self.cross(states), 2, self.heads)
 
-    def __call__(self, hidden: Tensor, mask: Tensor, own: Tensor, shared: Tensor):
-        """Return hidden (images, beams, width), its keys and values put last in own."""
+    def __call__(self, hidden: Tensor, start: int, mask, own, shared) -> Tensor:
+        """Return hidden (images, beams, width), its keys and values put into own."""
         first, second, third = self.norms
         parts = split(self.inward(first(hidden)), 3, self.heads)
-        own[..., -hidden.shape[1] :, :] = parts[1:]
+        own[..., start : start + hidden.shape[1], :] = parts[1:]
         hidden = hidden + self.outward(attend(parts[0], *own, mask))
         parts = split(self.question(second(hidden)), 1, self.heads)
         hidden = hidden + self.answer(attend(parts[0], *shared))
@@ -144,6 +144,7 @@ class Network:
     def step(self, tokens: Tensor, place: int, mask, own, shared) -> Tensor:
         """Return logits (images, beams, words) after tokens (images, beams)."""
         hidden = F.embedding(tokens, self.words) + self.places[place]
+        start = place * tokens.shape[1]
         for layer, *keys in zip(self.gpt2, own, shared):
-            hidden = layer(hidden, mask, *keys)  # (images, beams, width)
+            hidden = layer(hidden, start, mask, *keys)  # (images, beams, width)
         return self.head(self.gpt2_norm(hidden))
