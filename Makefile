@@ -6,24 +6,43 @@ PORT ?= 8000
 MODEL ?=
 POETRY ?= .poetry/bin/poetry
 
-.PHONY: run test lint install
-run: install
+.PHONY: run test lint bench
+run: .venv/installed
 	@model="$(MODEL)"; \
 	[ -n "$$model" ] || model=$$($(POETRY) run python -m endpoint.weights) || exit; \
 	ENDPOINT_MODEL="$$model" exec $(POETRY) run flask run --port $(PORT)
 
-test: install
+test: .venv/tested
 	$(POETRY) run pytest
 
-lint: install
+lint: .venv/tested
 	$(POETRY) run pre-commit run --all-files
 
-install: .venv/installed
+# This endpoint beside its peers, about two hours on a machine that does nothing else.
+bench: .bench/installed
+	[ -d .bench/full ] || .bench/bin/python -m benchmarks.checkpoint --full .bench/full
+	.bench/bin/python -m benchmarks.run --checkpoint .bench/full
+	.bench/bin/python -m benchmarks.engine --checkpoint .bench/full
+	.bench/bin/python -m benchmarks.report
 
 .venv/installed: poetry.lock $(filter .poetry/%,$(POETRY))
 	$(POETRY) env use --quiet $(PYTHON)
-	index=$$(PATH=.poetry/bin:$$PATH python3 -c "$$PIP_INDEX"); \
+	$(INSTALL) --only main
+	@touch $@
+
+# Tests also run the examples, the routes to production and the page in a browser.
+.venv/tested: .venv/installed
+	$(INSTALL) --with demo,examples,deploy,browser
+	@touch $@
+
+INSTALL = index=$$(PATH=.poetry/bin:$$PATH python3 -c "$$PIP_INDEX"); \
 	POETRY_PYPI_MIRROR_URL=$${POETRY_PYPI_MIRROR_URL:-$$index} $(POETRY) install
+
+# The peers live apart, so that they change nothing here; torch and transformers are ours.
+.bench/installed: .venv/installed benchmarks/requirements.txt
+	.venv/bin/python -m venv .bench
+	ls -d $(CURDIR)/.venv/lib/*/site-packages >$$(ls -d .bench/lib/*/site-packages)/ours.pth
+	.bench/bin/pip install --quiet --requirement benchmarks/requirements.txt
 	@touch $@
 
 .poetry/bin/poetry:
