@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--test-image", type=Path, help="compare on this one as well")
-    parser.add_argument("--dynamic-batch", action="store_true", help="not one by one")
+    parser.add_argument("--dynamic-batch", action="store_true", help="else one by one")
     return parser.parse_args()
 
 
@@ -54,8 +54,8 @@ def load(file: Path) -> nn.Module:
     safe = file.suffix == ".safetensors"
     try:
         state = load_file(file) if safe else torch.load(file, map_location="cpu")
-    except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
-        sys.exit(f"{file} holds no weights: {str(error).partition(chr(10))[0]}")
+    except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError):
+        sys.exit(f"{file} cannot be read, or is no file of weights alone.")
     for size in SIZES:
         network = getattr(models, f"resnet{size}")(num_classes=classes_of(state))
         if shapes(network.state_dict()) == shapes(state):
@@ -71,7 +71,8 @@ def classes_of(state: dict) -> int:
 def shapes(state: dict) -> dict:
     """Tell the parameters' shapes, all but a counter that older files lack."""
     counter = "num_batches_tracked"
-    return {name: each.shape for name, each in state.items() if counter not in name}
+    tensors = {name: each for name, each in state.items() if counter not in name}
+    return {name: getattr(each, "shape", None) for name, each in tensors.items()}
 
 
 def export(network: nn.Module, output: Path, dynamic: bool) -> None:

@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+from onnxruntime import InferenceSession
 from werkzeug.exceptions import abort
 
 from endpoint import inputs
 from examples.resnet_onnx.pixels import pixels_of
 
-FILE = "model.onnx"  # made by convert.py; ENDPOINT_MODEL may name another
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 EXAMPLE = Path(__file__).parent.parent.parent / "french_bulldog.jpg"
 
@@ -22,19 +21,19 @@ class Model:
     fields = {"top_k": "How many classes /predict/top tells."}
 
     def __init__(self, device: str) -> None:
-        self.name = os.environ.get("ENDPOINT_MODEL") or FILE
+        self.name = os.environ.get("ENDPOINT_MODEL") or "model.onnx"
         if not Path(self.name).is_file():
             raise SystemExit(f"There is no file {self.name}: make it with convert.py.")
-        usable = PROVIDERS[device == "cpu" :]
-        self.session = onnxruntime.InferenceSession(self.name, providers=usable)
+        self.session = InferenceSession(
+            self.name, providers=PROVIDERS[device == "cpu" :]
+        )
         images, logits = *self.session.get_inputs(), *self.session.get_outputs()
         self.input, self.classes = images.name, logits.shape[1]
-        # A name in place of a number: made with --dynamic-batch.
         self.max_batch = images.shape[0] if isinstance(images.shape[0], int) else 32
         self.example = inputs.Upload(EXAMPLE.read_bytes())
 
     def decode(self, upload: inputs.Upload) -> tuple[np.ndarray, int]:
-        top_k = str(upload.fields.get("top_k", min(5, self.classes)))
+        top_k = str(upload.fields.get("top_k", "")) or str(min(5, self.classes))
         if not re.fullmatch("[0-9]{1,9}", top_k) or not 1 <= int(top_k) <= self.classes:
             abort(400, f"top_k must be a whole number from 1 to {self.classes}.")
         return pixels_of(inputs.image(upload)), int(top_k) * (upload.route == "top")
@@ -46,12 +45,11 @@ class Model:
         scores = np.exp(logits - logits.max(1, keepdims=True))  # (images, classes)
         scores /= scores.sum(1, keepdims=True)
         seconds = round(time.perf_counter() - started, 4)
-        return [(row, count, seconds) for row, count in zip(scores, counts)]
+        return [(row, count, seconds) for row, count in zip(scores.tolist(), counts)]
 
-    def encode(self, output: tuple[np.ndarray, int, float]) -> dict:
+    def encode(self, output: tuple[list[float], int, float]) -> dict:
         scores, count, seconds = output
-        ranked = np.argsort(-scores, kind="stable")[: count or 1].tolist()
-        sure = scores[ranked].astype(float).round(4).tolist()
-        best = [{"class_id": a, "confidence": b} for a, b in zip(ranked, sure)]
+        ranked = sorted(range(len(scores)), key=lambda n: -scores[n])[: count or 1]
+        best = [{"class_id": n, "confidence": round(scores[n], 4)} for n in ranked]
         answer = {"predictions": best} if count else best[0]
         return answer | {"processing_time": seconds}
