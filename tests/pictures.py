@@ -19,3 +19,11 @@ either = files() | strategies.binary()
 schemathesis.openapi.format("binary", either)
 for kind in ("image/*", "application/octet-stream"):
     schemathesis.openapi.media_type(kind, either)
+
+
+@schemathesis.hook
+def map_body(context, body):
+    """Keep a request to three files: a hundred take their time."""
+    if isinstance(body, dict) and isinstance(body.get("file"), list):
+        body["file"] = body["file"][:3]
+    return body
