@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGeneration
+from transformers.utils import logging
 
 from endpoint import inputs, weights
 
@@ -13,6 +14,8 @@ REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"
 MAX_LENGTH = 20  # tokens, the start token included
 BEAMS = 3
 EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
+
+logging.disable_progress_bar()  # That of loading; a download still shows its own.
 
 
 class Model:

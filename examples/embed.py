@@ -6,12 +6,15 @@ import numpy as np
 import torch
 from PIL import ImageOps
 from transformers import AutoImageProcessor, AutoModel
+from transformers.utils import logging
 
 from endpoint import inputs, weights
 
 CHECKPOINT = "facebook/dinov2-small"  # on the hub; 384 numbers a picture
 REVISION = "ed25f3a31f01632728cabb09d1542f84ab7b0056"
 EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
+
+logging.disable_progress_bar()  # That of loading; a download still shows its own.
 
 
 class Model:

@@ -9,6 +9,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 from transformers import AutoImageProcessor
 from transformers import AutoModelForSemanticSegmentation as Network
+from transformers.utils import logging
 
 from endpoint import inputs, weights
 
@@ -16,6 +17,8 @@ CHECKPOINT = "nvidia/segformer-b0-finetuned-ade-512-512"  # on the hub; 150 clas
 REVISION = "489d5cd81a0b59fab9b7ea758d3548ebe99677da"
 COLOURS = np.random.default_rng(0).bytes(3 * 256)  # red, green, blue of each class
 EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
+
+logging.disable_progress_bar()  # That of loading; a download still shows its own.
 
 
 class Model:
