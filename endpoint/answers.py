@@ -3,9 +3,8 @@
 import base64
 import hashlib
 import io
-import re
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from flask import (
@@ -114,21 +113,21 @@ def negotiate(answers: Sequence[Answer]) -> Response:
 def page(answers: Sequence[Answer] = ()) -> str:
     """Return the upload page with the answers to the files it sent."""
     items = [item(answer) for answer in answers]
-    after_this_request(_protect)
     served = current_app.extensions["served"]
-    return render_template("index.html", items=items, served=served)
+    text = render_template("index.html", items=items, served=served)
+    after_this_request(partial(_protect, text))
+    return text
 
 
-def _protect(response: Response) -> Response:
-    """Let the page run and wear what it holds, show files, ask this server: no more."""
-    source = Path(current_app.root_path, "templates", "index.html").read_text()
-    hashes = {
-        tag: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for tag, text in re.findall(r"(?s)<(style|script)>(.*?)</", source)
-    }
+def _protect(text: str, response: Response) -> Response:
+    """Let the page run and wear its own, show files, ask this server: nothing else."""
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    script = text.rpartition("<script>")[2].partition("</script>")[0]
+    own = (hashlib.sha256(part.encode()).digest() for part in (style, script))
+    style, script = (base64.b64encode(digest).decode() for digest in own)
     response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'sha256-{hashes['script']}'; "
-        f"style-src 'sha256-{hashes['style']}'; img-src blob: data:; media-src blob:; "
+        f"default-src 'none'; script-src 'sha256-{script}'; "
+        f"style-src 'sha256-{style}'; img-src blob: data:; media-src blob:; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; "
         "frame-ancestors 'none'"
     )
