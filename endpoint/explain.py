@@ -28,37 +28,36 @@ class Explained(NamedTuple):
 
 
 def on_request(plain: type) -> type:
-    """Let a captioner explain, with words and maps, the captions for which one asks.
+    """Let a captioner explain the captions for which one asks, all others as before."""
+    return type(plain.__name__, (Explaining, plain), {})
 
-    All others take their way through the plain class.
-    """
 
-    class Model(plain):
-        fields = {"explain": "Anything, to be told where the model looked."}
+class Explaining:
+    """What lies before a captioner's own methods."""
 
-        def decode(self, upload):
-            image = super().decode(upload)
-            return Asked(image) if upload.fields.get("explain") else image
+    fields = {"explain": "Anything, to be told where the model looked."}
 
-        def batch_key(self, image):
-            return type(image)
+    def decode(self, upload):
+        image = super().decode(upload)
+        return Asked(image) if upload.fields.get("explain") else image
 
-        def predict(self, images):
-            if not isinstance(images[0], Asked):
-                return super().predict(images)
-            images = [asked.image for asked in images]
-            words = explain(self.search, self.tokenizer, images)
-            return list(map(Explained, super().predict(images), words, images))
+    def batch_key(self, image):
+        return type(image)
 
-        def encode(self, output):
-            if not isinstance(output, Explained):
-                return super().encode(output)
-            return super().encode(output.caption) | {"words": output.words}
+    def predict(self, images):
+        if not isinstance(images[0], Asked):
+            return super().predict(images)
+        images = [asked.image for asked in images]
+        words = explain(self.search, self.tokenizer, images)
+        return list(map(Explained, super().predict(images), words, images))
 
-        def draw(self, output):
-            return sheet(output) if isinstance(output, Explained) else None
+    def encode(self, output):
+        if not isinstance(output, Explained):
+            return super().encode(output)
+        return super().encode(output.caption) | {"words": output.words}
 
-    return Model
+    def draw(self, output):
+        return sheet(output) if isinstance(output, Explained) else None
 
 
 def explain(search, tokenizer, images) -> list[list[dict[str, Any]]]:

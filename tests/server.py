@@ -68,7 +68,7 @@ class Server:
         except OSError:
             return 0
 
-    def wait_for(self, status: int, seconds: float = 60) -> "Server":
+    def wait_for(self, status: int, seconds: float = 120) -> "Server":
         """Wait until /ping answers with a status."""
         until = time.monotonic() + seconds
         while self.ping() != status:
