@@ -69,7 +69,10 @@ def answered(response: Response) -> Response:
     }
     # Quoted as JSON is, for a path may hold line breaks.
     shown = facts | {"what": json.dumps(f"{request.method} {request.path}")}
-    log.info(
+    # Probes come by the second: only their failures are news.
+    probe = request.path in ("/ping", "/metrics") and response.status_code < 300
+    log.log(
+        logging.DEBUG if probe else logging.INFO,
         "%(client)s %(what)s %(status)d, %(received)d bytes in, %(sent)d out, "
         "%(ms).1f ms (decode %(decode_ms).1f, queue %(queue_ms).1f, "
         "predict %(predict_ms).1f, batch %(batch)d) %(id)s",

@@ -110,6 +110,7 @@ def test_request_is_one_readable_line(command, file):
         received, sent = map(int, re.search(LINE, line).groups())
         assert (received, sent) == (file.stat().st_size, len("8 by 8\n"))
         assert "Serving fake@1 on cpu." in server.log
+        assert "/ping" not in server.log  # Probes would drown the rest.
 
 
 def test_every_line_of_gunicorn_is_json_where_that_is_wanted(file):
