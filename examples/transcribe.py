@@ -15,6 +15,7 @@ REVISION = "e37978b90ca9030d5170a5c07aadb050351a65bb"
 RATE, LONGEST = 16_000, 30  # samples a second, seconds: what Whisper listens to
 
 logging.disable_progress_bar()  # That of loading; a download still shows its own.
+logging.set_verbosity_error()  # Whisper's generate warns of how it calls itself.
 
 
 class Model:
