@@ -23,6 +23,8 @@ bench: .bench/installed
 	[ -d .bench/full ] || .bench/bin/python -m benchmarks.checkpoint --full .bench/full
 	.bench/bin/python -m benchmarks.run --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.engine --checkpoint .bench/full
+	.bench/bin/python -m benchmarks.start --checkpoint .bench/full
+	.bench/bin/python -m benchmarks.captions
 	.bench/bin/python -m benchmarks.report
 
 .venv/installed: poetry.lock $(filter .poetry/%,$(POETRY))

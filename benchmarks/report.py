@@ -42,6 +42,8 @@ def write(folder: Path, readme: Path) -> None:
             sections.append(engine_section(path.stem, results, readme.parent))
         elif kind == "start":
             sections.append(start_section(path.stem, results))
+        elif kind == "captions":
+            sections.append(captions_section(path.stem, results))
     fill(readme, "\n".join(sections))
     fill(readme.parent.parent / "README.md", "\n\n".join(short) + "\n")
 
@@ -244,6 +246,15 @@ def start_section(name: str, results: dict) -> str:
         ]
         for weights, figures in results["median"].items()
     ]
+    return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
+
+
+def captions_section(name: str, results: dict) -> str:
+    rows = [
+        [way, *(f"{share:.2%}" for share in shares.values())]
+        for way, shares in results["figures"].items()
+    ]
+    head = ["arithmetic, JPEG", "right word for word", "as the first line"]
     return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
 
 
