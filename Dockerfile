@@ -1,0 +1,81 @@
+# docker build --build-arg MODEL=nlpconnect/vit-gpt2-image-captioning -t endpoint .
+# docker run --gpus all --read-only --tmpfs /tmp -p 8000:8000 endpoint
+# Without MODEL nothing is baked: add -v models:/cache. deploy/README.md tells the rest.
+ARG BASE=python:3.13-slim
+
+# The lock as pip reads it, each file with its hash.
+FROM ${BASE} AS lock
+ARG PIP_INDEX_URL
+ARG PIP_CERT
+RUN --mount=type=secret,id=ca \
+    python3 -m venv /poetry \
+    && /poetry/bin/pip install --no-cache-dir poetry==2.5.1 poetry-plugin-export==1.10.1
+WORKDIR /lock
+COPY pyproject.toml poetry.lock ./
+ARG GROUP=main
+# triton compiles for the GPU while a program runs and wants gcc for it: without gcc it
+# is 1 GB of no use. torch asks for it only in torch.compile.
+RUN /poetry/bin/poetry export --only "${GROUP}" --output all.txt \
+    && awk '/^[^ ]/ {left_out = /^triton==/} !left_out' all.txt > requirements.txt
+
+FROM ${BASE} AS packages
+ARG PIP_INDEX_URL
+ARG PIP_CERT
+COPY --from=lock /lock/requirements.txt /
+# Nothing compiles or links in the image: no headers, no static libraries, no bitcode.
+# cusolverMg spreads one problem over several GPUs and is not linked by torch. The rest
+# of NVIDIA's libraries get a layer of their own, which outlives many an update.
+RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv /venv \
+    && /venv/bin/pip install --no-deps --require-hashes -r /requirements.txt \
+    && /venv/bin/pip uninstall --yes pip \
+    && mv /venv/lib/python3*/site-packages/nvidia /nvidia \
+    && ln -s /nvidia /venv/lib/python3*/site-packages/ \
+    && rm -r /venv/lib/python3*/site-packages/torch/include \
+        /venv/lib/python3*/site-packages/torch/bin/protoc* /nvidia/*/include \
+        /nvidia/*/lib/*.a /nvidia/*/lib/*.bc /nvidia/*/lib/libcusolverMg.so*
+
+FROM packages AS weights
+ARG HF_ENDPOINT
+ARG SSL_CERT_FILE
+ARG MODEL
+WORKDIR /app
+COPY demo/model demo/model
+COPY endpoint endpoint
+RUN --mount=type=secret,id=ca --mount=type=secret,id=hf_token \
+    --mount=type=cache,target=/hub \
+    mkdir /model && if [ -n "${MODEL}" ]; then \
+    HF_HOME=/hub HF_TOKEN_PATH=/run/secrets/hf_token \
+    /venv/bin/flask --app endpoint bake --model "${MODEL}" /model; fi
+
+FROM ${BASE}
+RUN useradd --uid 10001 --home-dir /tmp --no-create-home endpoint \
+    && install --directory --owner 10001 --group 10001 /cache
+COPY --from=packages /nvidia /nvidia
+COPY --from=packages /venv /venv
+ARG MODEL
+COPY --from=weights /model /model
+WORKDIR /app
+COPY demo/model demo/model
+COPY french_bulldog.jpg gunicorn.conf.py ./
+COPY deploy deploy
+COPY endpoint endpoint
+# Nobody can write into the image, so Python could not do it later.
+RUN /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000 \
+    ENDPOINT_MODEL=${MODEL:+/model} HF_HOME=/cache \
+    NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ARG SOURCE
+ARG REVISION
+LABEL org.opencontainers.image.title="gpu-endpoint" \
+    org.opencontainers.image.description="A picture in, a caption out" \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.source="${SOURCE}" \
+    org.opencontainers.image.revision="${REVISION}"
+USER 10001:10001
+EXPOSE 8000
+# 204 says that the model is loading: only 200 is healthy.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15m CMD ["python", "-c", \
+    "from os import environ; from urllib.request import urlopen; \
+    raise SystemExit(urlopen(f'http://127.0.0.1:{environ[\"PORT\"]}/ping').status != 200)"]
+CMD ["gunicorn"]
