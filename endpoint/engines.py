@@ -98,9 +98,10 @@ def _send(request: Request) -> dict[str, Any]:
             with urlopen(request, timeout=PATIENCE) as response:
                 return json.load(response)
         except urllib.error.HTTPError as error:
-            wait = error.headers["Retry-After"] or ""
-            if not wait.isdecimal() or time.monotonic() > until:
-                raise _refusal(error) from None
+            with error:
+                wait = error.headers["Retry-After"] or ""
+                if not wait.isdecimal() or time.monotonic() > until:
+                    raise _refusal(error) from None
             time.sleep(min(int(wait), 10))
 
 
@@ -131,6 +132,9 @@ def read(name: str, most: int) -> bytes:
                     raise Refused(f"It has over {most:,} bytes.")
                 if time.monotonic() > until:
                     raise Refused(f"It takes over {FETCHING} s to fetch.")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise Refused(f"{error}.") from None
     except (HTTPException, ValueError) as error:
         raise Refused(f"It cannot be fetched: {error}.") from None
     return bytes(data)
