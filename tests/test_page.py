@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 from endpoint import create_app, inputs
 from tests import fake
 from tests.conftest import picture, ready
+from tests.server import Server
 
 playwright = pytest.importorskip("playwright.sync_api")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -325,6 +326,18 @@ def test_model_with_fields_and_routes_gets_and_shows_them(visit):
         expect(page.get_by_role("meter")).to_have_count(1)
         expect(page.locator("#curl")).to_contain_text('-F labels="..."')
         accessible(page)
+
+
+def test_clip_example_ranks_the_labels_typed_in(visit, tmp_path):
+    tiny = pytest.importorskip("tests.tiny")
+    tiny.zero_shot_clip(tmp_path)
+    variables = {"ENDPOINT_APP": "examples.zero_shot_clip", "ENDPOINT_MODEL": tmp_path}
+    with Server("gunicorn", **variables) as server:
+        page = visit(server.wait_for(200).url)
+        page.get_by_label("labels").fill("a dog, a cat, a fish")
+        choose(page, WIDE, TALL)
+        answered(page, "a (dog|cat|fish)", "a (dog|cat|fish)")
+        expect(page.get_by_role("meter")).to_have_count(6)
 
 
 def test_model_for_text_gets_a_text_area(visit):
