@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -106,6 +107,7 @@ class Container:
 def test_baked_image_serves_without_rights_and_ends_on_sigterm(baked):
     with Container(baked) as server:
         url = f"http://127.0.0.1:{server.port}/"
+        run(sys.executable, "-m", "flask", "smoke", url)
         assert run("curl", "-sF", f"file=@{BULLDOG}", url) == CAPTION
         assert json.loads(run("curl", "-s", url))["model"] == "demo"
         assert server.exec("id", "-u").strip() == "10001"

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -70,6 +71,12 @@ def nginx(folder, endpoint):
 def test_caption_comes_through(nginx):
     assert nginx.curl("-F", f"file=@{BULLDOG}", "/") == CAPTION
     assert nginx.curl("-T", BULLDOG, "/predict") == CAPTION
+
+
+def test_smoke_passes(nginx):
+    subprocess.run(
+        [sys.executable, "-m", "flask", "smoke", nginx.url], cwd=ROOT, check=True
+    )
 
 
 def test_large_upload_is_refused_in_the_words_of_the_endpoint(

@@ -154,6 +154,9 @@ def test_two_replicas_do_more_than_one_and_outlive_a_kill(cluster):
 
 def test_contract_over_ray_is_that_over_gunicorn(cluster):
     cluster.deploy(2)
+    subprocess.run(
+        [sys.executable, "-m", "flask", "smoke", cluster.url], cwd=ROOT, check=True
+    )
     assert cluster.ask(13)[0] == 500
     with pytest.raises(urllib.error.HTTPError) as refusal:
         urllib.request.urlopen(f"{cluster.url}/nowhere", timeout=10)
