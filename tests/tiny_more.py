@@ -133,12 +133,14 @@ def _learn(network, processor: WhisperProcessor, first: list[int]) -> None:
 
 
 def stripes(data: Path) -> None:
-    """Draw a folder of upright stripes and one of level ones, 20 pictures each."""
+    """Draw a folder of upright stripes and one of level ones, 60 pictures each."""
     chance = np.random.default_rng(0)
     for name in ("level", "upright"):
         (data / name).mkdir()
-        for number in range(20):
-            wave = np.sin(np.arange(48) * chance.uniform(0.3, 0.9) + chance.uniform(6))
+        for number in range(60):
+            wave = np.sin(
+                np.arange(48) * chance.uniform(0.3, 0.9) + chance.uniform(0, 6)
+            )
             light = np.broadcast_to(128 + 100 * wave, (48, 48))
             noisy = (light + chance.normal(0, 10, light.shape)).clip(0, 255)
             noisy = noisy.T if name == "level" else noisy

@@ -1,20 +1,19 @@
-"""Draws a folder of animals to learn from: `python -m examples.vgg16.draw DATA`."""
+"""Draws animals, a folder of each, to learn from: `python -m examples.vgg16.draw D`."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 from tqdm import tqdm
 
 from demo.animals import ANIMALS
-from demo.scenes import draw, sample
+from demo.scenes import Scene, draw, sample
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw animals, a folder for each.")
     parser.add_argument("data", type=Path)
-    parser.add_argument("--pictures", type=int, default=300, help="of each animal")
+    parser.add_argument("--pictures", type=int, default=500, help="of each animal")
     parser.add_argument("--side", type=int, default=128, help="pixels")
     options = parser.parse_args()
     for animal in tqdm(ANIMALS, "animals"):
@@ -22,7 +21,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(options.pictures):
             random = Random(f"{animal} {number}")
-            scene = replace(sample(random), animal=animal)
+            scene = Scene(animal, background=sample(random).background)
             draw(scene, random, options.side).save(folder / f"{number:04}.jpg")
 
 

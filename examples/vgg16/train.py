@@ -44,6 +44,7 @@ def main() -> None:
     sizes = "{} pictures to train, {} to validate, {} to test".format(*map(len, parts))
     print(f"{len(classes)} classes, {sizes}, on {DEVICE}")
     shape = {"narrow": options.narrow, "batch_norm": options.batch_norm}
+    torch.manual_seed(options.seed)
     network = make_network(len(classes), **shape)
     start_from(network, options.weights, options.batch_norm)
     options.output.mkdir(parents=True, exist_ok=True)
