@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 from PIL import Image, ImageOps
 from werkzeug.exceptions import HTTPException
 
@@ -260,10 +261,17 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(same, one, other))
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=0.01, abs_tol=0.01)
+    if isinstance(one, Image.Image) and isinstance(other, Image.Image):
+        if (one.mode, one.size) != (other.mode, other.size):
+            return False
+        levels, others = np.asarray(one, float), np.asarray(other, float)
+        return np.abs(levels - others).mean() <= 0.01 * max(levels.max(), 1)
     return one == other
 
 
 def shown(answer: Any) -> str:
+    if isinstance(answer, Image.Image):
+        return f"a picture of {answer.width} x {answer.height}"
     text = json.dumps(answer) if isinstance(answer, dict) else repr(answer)
     return text if len(text) < 200 else f"{text[:200]}..."
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from endpoint import check
 from tests.server import ROOT
@@ -134,3 +135,12 @@ def test_module_that_is_none_is_told():
 def test_module_runs_by_itself(name):
     command = [sys.executable, "-m", "endpoint.check", name]
     assert b"All is well." in subprocess.check_output(command, cwd=ROOT)
+
+
+def test_pictures_are_alike_within_a_hundredth():
+    grey, brighter = (Image.new("RGB", (9, 9), (99 + more,) * 3) for more in (0, 30))
+    hair = grey.copy()
+    hair.putpixel((4, 4), (100, 99, 99))
+    assert check.same(grey, hair) and not check.same(grey, brighter)
+    assert not check.same(grey, grey.resize((9, 8)))
+    assert check.shown(grey) == "a picture of 9 x 9"
