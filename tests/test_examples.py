@@ -1,6 +1,7 @@
 """The image examples through a real gunicorn, on tiny checkpoints of their classes."""
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -64,7 +65,7 @@ class Example(Server):
     def image(self, tmp_path, file) -> Image.Image:
         drawn = tmp_path / "drawn.png"
         self.ask(file, accept=(*PNG, "-o", drawn))
-        return Image.open(drawn)
+        return Image.open(io.BytesIO(drawn.read_bytes()))
 
 
 @pytest.fixture(scope="module", params=EXAMPLES)
