@@ -41,9 +41,7 @@ def caption_blip(folder: Path) -> None:
     text = {**NARROW, **LIVELY, **ends, "vocab_size": len(WORDS)}
     vision = {**NARROW, **LIVELY, "image_size": 384, "patch_size": 64}
     config = hub.BlipConfig(text_config=text, vision_config=vision)
-    write(
-        folder, hub.BlipForConditionalGeneration, config, hub.BlipImageProcessorPil()
-    )
+    write(folder, hub.BlipForConditionalGeneration, config, hub.BlipImageProcessorPil())
     vocabulary = {word: number for number, word in enumerate(WORDS)}
     hub.BertTokenizer(vocabulary).save_pretrained(folder)
 
