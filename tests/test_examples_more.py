@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from endpoint import inputs
 from tests import tiny_more
 from tests.conftest import picture
-from tests.server import ROOT, Server
+from tests.server import ROOT, SCRIPTS, Server
 from tests.test_examples import JSON, PAGE, assert_alike, batches
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -357,19 +357,50 @@ def test_training_learns_and_tells_how_well(trained):
     assert "epoch 4: 100%" in done.stderr
 
 
-def test_serving_equals_the_trainings_own_predictions(trained, tmp_path):
+@pytest.fixture(scope="module")
+def vgg(trained):
+    with serve("vgg16", trained[1]) as server:
+        yield server
+
+
+def test_serving_equals_the_trainings_own_predictions(trained, vgg, tmp_path):
     data, output, _ = trained
     predictions = json.loads((output / "test.json").read_text())["predictions"]
     files = [data / name for name in predictions]
-    with serve("vgg16", output) as server:
-        answers = values(server, *forms(files), "/predict")["predictions"]
-        for answer, known in zip(answers, predictions.values(), strict=True):
-            assert_alike(answer, known)
-        assert_batch_equals_singles(server, files)
-        bad = {"400": b"", "415": b"hello", "422": BULLDOG.read_bytes()[:9000]}
-        for status, sent in bad.items():
-            assert status_of(server, sent, tmp_path / "bad") == status
-        assert values(server, "/")["model"] == str(output)
+    answers = values(vgg, *forms(files), "/predict")["predictions"]
+    for answer, known in zip(answers, predictions.values(), strict=True):
+        assert_alike(answer, known)
+    assert_batch_equals_singles(vgg, files)
+    bad = {"400": b"", "415": b"hello", "422": BULLDOG.read_bytes()[:9000]}
+    for status, sent in bad.items():
+        assert status_of(vgg, sent, tmp_path / "bad") == status
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "first"),
+    [
+        ("sentiment", "text", "label"),
+        ("transcribe", "audio", "text"),
+        ("onnx", "top_k", "class_id"),
+        ("vgg", "image", "class"),
+    ],
+)
+def test_index_page_contract_and_command_line_know_the_model(
+    name, field, first, request, tmp_path
+):
+    server, file = request.getfixturevalue(name), BULLDOG
+    served = values(server, "/")["model"]
+    page, contract = server.curl(*PAGE, "/"), server.curl("/openapi.json")
+    assert served in page and "<form" in page
+    assert f'"{field}":' in contract
+    if name == "sentiment":
+        file = tmp_path / "good.txt"
+        file.write_text("it is so good")
+    if name == "transcribe":
+        file = sound(tmp_path / "low.wav", 200)
+    command = [SCRIPTS / "flask", "predict", file, "--url", server.url]
+    line = subprocess.check_output([*command, "--format", "jsonl"], cwd=ROOT)
+    assert first in json.loads(line)
 
 
 def test_interrupted_training_comes_to_the_same_end(trained, tmp_path):
