@@ -29,7 +29,7 @@ class Captioner:
     def __init__(self, folder: Path = FOLDER, beams: int = 4) -> None:
         load = VisionEncoderDecoderModel.from_pretrained
         self.model = load(folder, dtype=torch.float32).eval()
-        self.processor = AutoImageProcessor.from_pretrained(folder)
+        self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.beams = beams
 

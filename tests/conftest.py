@@ -1,4 +1,5 @@
 import io
+import runpy
 import sys
 import textwrap
 import threading
@@ -31,6 +32,15 @@ def ready(app):
         assert time.monotonic() < until, "the model never loaded"
         time.sleep(0.005)
     return app
+
+
+@pytest.fixture
+def gunicorn(monkeypatch):
+    """What gunicorn.conf.py sets, its environment for this test alone."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
+    settings = runpy.run_path(Path(__file__).parent.parent / "gunicorn.conf.py")
+    yield settings
+    settings["on_exit"](None)
 
 
 @pytest.fixture

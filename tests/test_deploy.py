@@ -1,7 +1,6 @@
 """What deploy/ promises to those who run it, held against the code and the schemas."""
 
 import re
-import runpy
 import tomllib
 
 import pytest
@@ -15,14 +14,6 @@ KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
 POD = KUBERNETES[0]["spec"]["template"]["spec"]
 NGINX = (DEPLOY / "nginx.conf").read_text()
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-
-
-@pytest.fixture(scope="module")
-def gunicorn():
-    """What gunicorn.conf.py sets."""
-    settings = runpy.run_path(ROOT / "gunicorn.conf.py")
-    yield settings
-    settings["on_exit"](None)
 
 
 @pytest.mark.parametrize("object", KUBERNETES, ids=lambda object: object["kind"])

@@ -1,12 +1,10 @@
 """Which device a process takes."""
 
-import runpy
 from types import SimpleNamespace
 
 import pytest
 
 from endpoint import device
-from tests.server import ROOT
 
 
 @pytest.mark.parametrize(
@@ -23,15 +21,12 @@ def test_wanted_device_is_taken_as_it_is():
     assert device.find("cuda:7") == "cuda:7"
 
 
-def test_successor_of_a_worker_takes_its_number(monkeypatch):
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")  # The file sets it.
-    settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+def test_successor_of_a_worker_takes_its_number(gunicorn):
     workers = [SimpleNamespace() for _ in range(4)]
     server = SimpleNamespace(WORKERS={})
     for pid, worker in enumerate(workers[:3]):
-        settings["pre_fork"](server, worker)
+        gunicorn["pre_fork"](server, worker)
         server.WORKERS[pid] = worker
     del server.WORKERS[1]
-    settings["pre_fork"](server, workers[3])
+    gunicorn["pre_fork"](server, workers[3])
     assert [worker.number for worker in workers] == [0, 1, 2, 1]
-    settings["on_exit"](server)

@@ -55,7 +55,7 @@ def test_checkpoint_has_the_layout_of_the_real_one(folder):
 
 def test_captions_equal_generate_by_hand(folder, model):
     images = [noise(seed, 320, 240) for seed in range(3)]
-    processor = AutoImageProcessor.from_pretrained(folder)
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     network = VisionEncoderDecoderModel.from_pretrained(folder).eval()
     tokens = network.generate(
         processor(images=images, return_tensors="pt").pixel_values,
@@ -70,7 +70,7 @@ def test_captions_equal_generate_by_hand(folder, model):
 
 def test_pixels_equal_those_of_the_checkpoints_own_processor(folder, model):
     image = noise(0, 640, 427)
-    processor = AutoImageProcessor.from_pretrained(folder)
+    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     theirs = processor(images=image, return_tensors="np").pixel_values[0]
     ours = model.decode(as_png(image)).transpose(2, 0, 1) / 127.5 - 1
     assert np.abs(ours - theirs).max() < 1e-5
