@@ -151,6 +151,15 @@ def test_index_page_and_contract_speak_of_the_model(served):
         assert ("labels" in text) == bool(served.fields)
 
 
+def test_command_line_gets_the_same_answer(served, pictures):
+    fields = ["--labels", "a dog, a cat, a fish"] if served.fields else []
+    command = [server.SCRIPTS / "flask", "predict", pictures[0], "--url", served.url]
+    line = subprocess.check_output([*command, *fields, "--format", "jsonl"], cwd=ROOT)
+    answer = json.loads(line)
+    del answer["input"]
+    assert_alike(answer, served.values(pictures[0]))
+
+
 def test_page_shows_the_answer(served, pictures):
     page = served.ask(pictures[0], accept=PAGE)
     assert str(next(iter(served.values(pictures[0]).values())))[:20] in page
