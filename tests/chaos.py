@@ -262,21 +262,23 @@ def sick(width: int, deadline: float = 3) -> Figures:
     with serve(
         FAKE_SECONDS=0.2, ENDPOINT_DEADLINE=deadline, ENDPOINT_MAX_BATCH=4
     ) as server:
-        victim, pings, started = worker_of(server), [], time.monotonic()
-        bodies = [*pictures(8), picture(width, 8), *pictures(8)]
-        with background(closed_loop(server.port, len(bodies), bodies)) as answers:
-            while worker_of(server) == victim:
-                pings.append(server.ping())
-                time.sleep(0.02)
-            replaced = time.monotonic() - started
+        victim, pings = worker_of(server), []
+        with background(closed_loop(server.port, 8, pictures(8))) as before:
+            while not figure(server, "endpoint_batch_size_count"):
+                time.sleep(0.01)  # Now the first batch is closed: the sick one is late.
+            started, bodies = time.monotonic(), [picture(width, 8), *pictures(8)]
+            with background(closed_loop(server.port, 9, bodies)) as after:
+                while worker_of(server) == victim:
+                    pings.append(server.ping())
+                    time.sleep(0.02)
+                replaced = time.monotonic() - started
         server.wait_for(200)
+        afterwards = asyncio.run(closed_loop(server.port, 1, pictures(1)))
         return {
-            "statuses": statuses(answers),
+            "statuses": statuses([*before, *after]),
             "pings": dict(Counter(pings)),
             "replaced after s": replaced,
-            "afterwards": asyncio.run(closed_loop(server.port, 1, pictures(1)))[
-                0
-            ].status,
+            "afterwards": afterwards[0].status,
         }
 
 
