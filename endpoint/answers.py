@@ -26,8 +26,8 @@ Answer = dict[str, Any] | bytes | HTTPException  # bytes are a picture, as PNG
 # For the errors that Werkzeug raises: its own descriptions speak to programmers.
 SENTENCES = {
     400: "The request is malformed: send it anew.",
-    404: "There is nothing here: POST a picture to /, or GET / to see what is served.",
-    405: "This address takes another method: POST a picture to / or /predict.",
+    404: "There is nothing here: POST to /, or GET / to see what is served.",
+    405: "This address takes another method: POST to / or /predict, GET the others.",
     500: "The server failed on this request; its log says why.",
 }
 

@@ -94,8 +94,9 @@ class Trial:
         self.refuse_junk()
         pair = [value for value, _ in decoded]
         key = getattr(self.model, "batch_key", lambda _: None)
-        if key(pair[0]) != key(pair[1]):
-            pair = pair[:1] * 2  # These two never share a batch.
+        apart = key(pair[0]) != key(pair[1])
+        if apart:
+            pair = pair[:1] * 2
         singles = [self.answers([value])[0][0] for value in pair]
         yield f"encode   {shown(singles[0])}"
         for size in sorted({1, min(2, self.most), self.most}):
@@ -104,7 +105,9 @@ class Trial:
             self.compare(answers, [singles[number] for number in batch], singles)
             each = f", {1000 * seconds / size:.1f} ms each" if size > 1 else ""
             yield f"predict  {1000 * seconds:.1f} ms for {size}{each}"
-        if same(*singles):
+        if apart:
+            yield "order    not known: the example changed never shares a batch with it"
+        elif same(*singles):
             yield "order    not known: the example changed has the same answer"
 
     def step(self, name: str, value: Any) -> tuple[Any, float]:

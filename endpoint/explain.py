@@ -48,8 +48,9 @@ class Explaining:
         if not isinstance(images[0], Asked):
             return super().predict(images)
         images = [asked.image for asked in images]
-        words = explain(self.search, self.tokenizer, images)
-        return list(map(Explained, super().predict(images), words, images))
+        explained = explain(self.search, self.tokenizer, images)
+        captions = (" ".join(each["word"] for each in words) for words in explained)
+        return list(map(Explained, captions, explained, images))
 
     def encode(self, output):
         if not isinstance(output, Explained):

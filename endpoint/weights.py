@@ -150,7 +150,7 @@ def _why(name: str, error: Exception, faults: list[str]) -> str:
     return f"{here} The hub did not give it ({failure}). {WAY_OUT}"
 
 
-def _pinned(source: Path) -> tuple[str, str]:
+def pinned(source: Path) -> tuple[str, str]:
     """Read CHECKPOINT and REVISION off a model file without importing torch (6 s)."""
     constants = {
         line.targets[0].id: line.value.value
@@ -161,10 +161,10 @@ def _pinned(source: Path) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    pinned = _pinned(Path(__file__).with_name("model.py"))
+    wanted = pinned(Path(__file__).with_name("model.py"))
     try:
-        find(*pinned)
-        print(os.environ.get("ENDPOINT_MODEL") or "@".join(pinned))
+        find(*wanted)
+        print(os.environ.get("ENDPOINT_MODEL") or "@".join(wanted))
     except Unavailable as unavailable:
         reason = str(unavailable).removesuffix(WAY_OUT)
         print(f"{reason}The bundled model, demo, takes its place.", file=sys.stderr)

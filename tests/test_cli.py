@@ -12,7 +12,8 @@ from random import Random
 import pytest
 from werkzeug.wrappers import Response
 
-from endpoint import create_app, engines
+from endpoint import create_app
+from endpoint.cli import engines
 from tests import fake
 from tests.conftest import picture, ready
 from tests.server import ROOT, SCRIPTS

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from werkzeug.wrappers import Request, Response
 
 from endpoint import create_app
-from endpoint.smoke import PICTURE, smoke
+from endpoint.cli.smoke import PICTURE, smoke
 from tests.conftest import picture, ready
 
 GOOD = {"caption": "a dog"}

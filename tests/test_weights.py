@@ -220,4 +220,4 @@ def test_pins_are_read_without_importing_the_model():
     from endpoint import model
 
     source = weights.Path(model.__file__)
-    assert weights._pinned(source) == (model.CHECKPOINT, model.REVISION)
+    assert weights.pinned(source) == (model.CHECKPOINT, model.REVISION)

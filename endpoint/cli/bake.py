@@ -56,7 +56,7 @@ def _pinned(module: str) -> tuple[str, str]:
     """Return what a model file names as its checkpoint and revision."""
     spec = importlib.util.find_spec(module)
     try:
-        return weights._pinned(Path(spec.origin))
+        return weights.pinned(Path(spec.origin))
     except (AttributeError, KeyError):
         if os.environ.get("ENDPOINT_MODEL"):
             return "", ""  # Nothing hangs on them.

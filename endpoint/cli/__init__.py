@@ -1,8 +1,8 @@
 """What `flask` can do besides `run`."""
 
-from endpoint.bake import bake
 from endpoint.check import check
-from endpoint.predict import predict
-from endpoint.smoke import smoke
+from endpoint.cli.bake import bake
+from endpoint.cli.predict import predict
+from endpoint.cli.smoke import smoke
 
 COMMANDS = (bake, check, predict, smoke)

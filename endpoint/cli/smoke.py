@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 import click
 
-PICTURE = Path(__file__).parent.parent / "french_bulldog.jpg"
+PICTURE = Path(__file__).parents[2] / "french_bulldog.jpg"
 TIMEOUT = 100  # seconds for an answer
 
 

@@ -14,8 +14,9 @@ import click
 from flask.cli import with_appcontext
 from werkzeug.datastructures import MultiDict
 
-from endpoint import answers, engines
-from endpoint.output import FORMS, Output
+from endpoint import answers
+from endpoint.cli import engines
+from endpoint.cli.output import FORMS, Output
 
 CLEAR = "\r\033[K"  # what stands on a terminal's line
 
