@@ -33,7 +33,9 @@ PHONE = {
     "color_scheme": "dark",
 }
 # What the browser itself notes of an answer that is an error, as it should be.
-NOTED = re.compile("Failed to load resource: .*(ERR_FAILED|status of (401|415|503) )")
+NOTED = re.compile(
+    "Failed to load resource: .*(ERR_FAILED|status of (401|413|415|503) )"
+)
 
 
 class Sorter(fake.Model):
@@ -186,6 +188,14 @@ def test_bad_file_among_good_ones_is_told_in_a_sentence_beside_it(visit, url):
     )
     assert page.locator(".error").count() == 1
     accessible(page)
+
+
+def test_file_over_the_limit_is_told_beside_good_ones(visit):
+    huge = WIDE | {"name": "huge.png", "buffer": WIDE["buffer"] + bytes(25_000_000)}
+    with Server("gunicorn", ENDPOINT_APP="tests.fake") as server:
+        page = visit(server.wait_for(200).url)
+        choose(page, WIDE, huge, TALL)
+        answered(page, "64 by 48", "at most 20,000,000 bytes", "30 by 90")
 
 
 def test_files_are_dropped_and_pasted(visit, url):

@@ -4,13 +4,14 @@ import base64
 import io
 import json
 import re
+import subprocess
 import time
 
 import pytest
 from PIL import Image
 
 from tests.conftest import picture
-from tests.server import ROOT, Server
+from tests.server import ROOT, SCRIPTS, Server
 
 CAPTION = "a french bulldog in a yellow sweater on a blue background\n"
 BULLDOG = ROOT / "french_bulldog.jpg"
@@ -65,6 +66,12 @@ def odd_pictures() -> dict[str, tuple[str, bytes]]:
         "1 by 1": ("200", picture(1, 1)),
         "an animation": ("200", animation.getvalue()),
     }
+
+
+@pytest.mark.parametrize("name", ["flask", "gunicorn"])
+def test_smoke_passes(request, name):
+    url = request.getfixturevalue(name).url
+    subprocess.run([SCRIPTS / "flask", "smoke", url], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("what", odd_pictures())
