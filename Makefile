@@ -22,8 +22,12 @@ lint: .venv/tested
 bench: .bench/installed
 	[ -d .bench/full ] || .bench/bin/python -m benchmarks.checkpoint --full .bench/full
 	.bench/bin/python -m benchmarks.run --checkpoint .bench/full
+	.bench/bin/python -m benchmarks.run --checkpoint .bench/full --rounds 1 \
+	  --servers ours litserve-bf16 bentoml-bf16 mosec-bf16 ray-bf16 \
+	  --clients 1 4 16 64 256 --output benchmarks/results/clients.json
 	.bench/bin/python -m benchmarks.engine --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.start --checkpoint .bench/full
+	.bench/bin/python -m benchmarks.exact --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.captions
 	.bench/bin/python -m benchmarks.report
 

@@ -1,8 +1,8 @@
 """Results in JSON to Markdown tables and plots: `python -m benchmarks.report`.
 
 It reads benchmarks/results/*.json, writes PNG files beside them in benchmarks/ and the
-tables between the two marks in benchmarks/README.md, and a short one between the same
-marks of the main README where that has them.
+tables between the two marks in benchmarks/README.md; the ratios of a comparison with
+the plain server also stand between the same marks of the main README.
 """
 
 import argparse
@@ -37,13 +37,16 @@ def write(folder: Path, readme: Path) -> None:
         kind = results.get("kind")
         if kind == "http":
             sections.append(http_section(path.stem, results, readme.parent))
-            short.append(ratio_table(results["servers"]))
+            if "plain" in results["servers"]:
+                short.append(ratio_table(results["servers"]))
         elif kind == "engine":
             sections.append(engine_section(path.stem, results, readme.parent))
         elif kind == "start":
             sections.append(start_section(path.stem, results))
         elif kind == "captions":
             sections.append(captions_section(path.stem, results))
+        elif kind == "exact":
+            sections.append(exact_section(path.stem, results))
     fill(readme, "\n".join(sections))
     fill(readme.parent.parent / "README.md", "\n\n".join(short) + "\n")
 
@@ -255,6 +258,16 @@ def captions_section(name: str, results: dict) -> str:
         for way, shares in results["figures"].items()
     ]
     head = ["arithmetic, JPEG", "right word for word", "as the first line"]
+    return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
+
+
+def exact_section(name: str, results: dict) -> str:
+    rows = []
+    for weights, found in results["figures"].items():
+        different = found["different"].values()
+        row = weights, found["captions"], found["lengths"], len(different)
+        rows.append([*map(str, row), str(sum(different))])
+    head = ["weights", "captions", "lengths", "ways searched", "differ from `generate`"]
     return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
 
 

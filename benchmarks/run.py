@@ -39,10 +39,10 @@ def main() -> None:
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--servers", nargs="+", default=DEFAULT, metavar="NAME")
-    parser.add_argument("--clients", nargs="+", type=int, default=[1, 4, 16, 64])
+    parser.add_argument("--clients", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 8, 16])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20, help="a measurement")
+    parser.add_argument("--seconds", type=float, default=10, help="a measurement")
     parser.add_argument("--warmup", type=float, default=5, help="seconds")
     parser.add_argument("--pictures", type=int, default=pictures.COUNT)
     parser.add_argument("--processes", type=int, default=1, help="that send requests")
