@@ -22,16 +22,12 @@ FROM ${BASE} AS packages
 ARG PIP_INDEX_URL
 ARG PIP_CERT
 COPY --from=lock /lock/requirements.txt /
-# One more package, with what it needs: PACKAGE=runpod==1.12.0 for Runpod's queue. Its
-# SDK is not in the lock, which Poetry does not solve with it.
-ARG PACKAGE
 # Nothing compiles or links in the image: no headers, no static libraries, no bitcode.
 # cusolverMg spreads one problem over several GPUs and is not linked by torch. The rest
 # of NVIDIA's libraries get a layer of their own, which outlives many an update.
 RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /venv \
     && /venv/bin/pip install --no-deps --require-hashes -r /requirements.txt \
-    && echo "${PACKAGE}" > /package.txt && /venv/bin/pip install -r /package.txt \
     && /venv/bin/pip uninstall --yes pip \
     && mv /venv/lib/python3*/site-packages/nvidia /nvidia \
     && ln -s /nvidia /venv/lib/python3*/site-packages/ \

@@ -18,7 +18,7 @@ test: .venv/tested
 lint: .venv/tested
 	$(POETRY) run pre-commit run --all-files
 
-# This endpoint beside its peers, about two hours on a machine that does nothing else.
+# This endpoint beside its peers: an hour and a half on a machine that is idle else.
 bench: .bench/installed
 	[ -d .bench/full ] || .bench/bin/python -m benchmarks.checkpoint --full .bench/full
 	.bench/bin/python -m benchmarks.run --checkpoint .bench/full
@@ -38,7 +38,7 @@ bench: .bench/installed
 
 # Tests also run the examples, the routes to production and the page in a browser.
 .venv/tested: .venv/installed
-	$(INSTALL) --with demo,examples,deploy,browser
+	$(INSTALL) --with demo,examples,deploy,runpod,browser
 	@touch $@
 
 INSTALL = index=$$(PATH=.poetry/bin:$$PATH python3 -c "$$PIP_INDEX"); \
