@@ -290,10 +290,14 @@ def figure(horizontal: str, vertical: str):
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    from matplotlib.ticker import LogFormatter
 
     drawing, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     axes.set(xscale="log", yscale="log", xlabel=horizontal, ylabel=vertical)
     axes.grid(alpha=0.3)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     return drawing, axes
 
 
