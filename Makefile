@@ -38,7 +38,7 @@ bench: .bench/installed
 
 # Tests also run the examples, the routes to production and the page in a browser.
 .venv/tested: .venv/installed
-	$(INSTALL) --with demo,examples,deploy,runpod,browser
+	$(INSTALL) --with demo,examples,deploy,browser
 	@touch $@
 
 INSTALL = index=$$(PATH=.poetry/bin:$$PATH python3 -c "$$PIP_INDEX"); \
