@@ -45,14 +45,14 @@ def compare(folder: Path, count: int) -> dict:
     network = load(folder, dtype=torch.float32).to(device.find())
     images, different = pictures(count), {}
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    shuffled = images[order.numpy()]
     for beams in BEAMS:
         theirs = torch.cat(
             [generate(network, beams, part) for part in parts(images, 8)]
         )
         search = decoding.Captioner(network, beams, model.MAX_LENGTH, max(BATCHES))
         for size in BATCHES:
-            shuffled = parts(images[order.numpy()], size)
-            ours = torch.cat([search(part).cpu() for part in shuffled])
+            ours = torch.cat([search(part).cpu() for part in parts(shuffled, size)])
             wrong = int((ours != theirs[order]).any(1).sum())
             different[f"{beams} beams, batches of {size}"] = wrong
             print(f"{folder.name}: {beams} beams, batches of {size}: {wrong} differ")
