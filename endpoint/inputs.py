@@ -257,7 +257,8 @@ def _rgb(picture: Image.Image) -> Image.Image:
         white = Image.new("RGB", picture.size, "white")
         white.paste(picture, mask=picture)
         return white
-    return picture.convert("RGB")
+    # To convert RGB is to copy it.
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
 def _stretched(picture: Image.Image) -> Image.Image:

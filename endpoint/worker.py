@@ -22,6 +22,7 @@ FATAL = re.compile(
 )
 MEMORY = re.compile("MemoryError|out of memory|ALLOC_FAILED|[Ff]ailed to allocate")
 SMALL_BATCHES = 60.0  # seconds for which batches stay small after memory ran out
+COMING = 0.05  # seconds in which a client that was answered sends its next input
 LAST_ANSWERS = 1.0  # seconds for the last 5xx to leave before the process ends
 LOAD_FAILED = 3  # gunicorn's status for a worker that cannot boot: it does not retry
 DIED = 1  # gunicorn replaces a worker that ends with this status
@@ -109,6 +110,7 @@ class Worker:
         self._changed = threading.Condition()
         # A decoded photograph takes 150 MB: no more of them than cores that decode.
         self._decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._clients = 0  # in the last batch, or in line meanwhile
         self._seconds_each = 0.0  # an input's share of its batch's time, smoothed
         self._calling_since: float | None = None
         self._small_batch, self._small_until = 1, 0.0
@@ -210,9 +212,8 @@ class Worker:
     def _next_batch(self) -> list[Entry]:
         """Wait for entries; return those, oldest first, that can run together."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting)
-            lowered = time.monotonic() < self._small_until
-            limit = self._small_batch if lowered else self.max_batch
+            self._gather()
+            limit = self._limit()
             batch: list[Entry] = []
             others: list[Entry] = []
             for entry in self._waiting:
@@ -225,6 +226,23 @@ class Worker:
             self._take_places(len(others) - len(self._waiting))
             self._waiting, self._running = others, batch
             return batch
+
+    def _gather(self) -> None:
+        """Wait for an entry; while they keep coming, for as many as there were.
+
+        Clients that were answered together come back one by one: the first would run
+        alone, and the others decode on the cores that it needs. The wait for each is
+        no longer than it takes to run one.
+        """
+        self._changed.wait_for(lambda: self._waiting)
+        came, patience = 0, min(self._seconds_each, COMING)
+        while came < len(self._waiting) < min(self._clients, self._limit()):
+            came = len(self._waiting)
+            self._changed.wait_for(lambda: len(self._waiting) > came, patience)
+
+    def _limit(self) -> int:
+        lowered = time.monotonic() < self._small_until
+        return self._small_batch if lowered else self.max_batch
 
     def _drop(self, entry: Entry) -> bool:
         """Settle an entry that nobody waits for any more."""
@@ -283,6 +301,7 @@ class Worker:
             return error
         finally:
             self._calling_since = None
+        self._clients = len(batch) + self._places
         for entry, output in zip(batch, outputs):
             entry.settle(output)
         return None

@@ -95,6 +95,50 @@ def test_lone_input_does_not_wait_for_company(worker):
     assert time.monotonic() - started < 0.1
 
 
+class Slow(Upper):
+    """Takes 20 ms for an input, and a third of that to decode one."""
+
+    def decode(self, text: str) -> str:
+        time.sleep(0.007 if text else 0)
+        return text
+
+    def predict(self, texts: list[str]) -> list[str]:
+        time.sleep(0.02 * len(texts))
+        return super().predict(texts)
+
+
+def test_clients_that_come_back_one_by_one_share_a_batch():
+    model = Slow()
+    worker = started(model)
+
+    def client(number: int) -> None:
+        for _ in range(10):
+            time.sleep(0.003 * number)
+            assert worker.submit("abcdef"[number]).result() == "ABCDEF"[number]
+
+    clients = [threading.Thread(target=client, args=[n]) for n in range(6)]
+    [thread.start() for thread in clients]
+    [thread.join() for thread in clients]
+    whole = [batch for batch in model.batches if len(batch) == 6]
+    assert len(whole) >= 7 and sum(map(len, model.batches)) == 60
+
+
+@pytest.mark.parametrize("seconds, waited", [(0.04, 0.04), (1.0, module.COMING)])
+def test_company_that_stays_away_costs_one_inputs_time(seconds, waited):
+    model = Slow()
+    worker = started(model)
+    model.turn.clear()
+    entries = [worker.submit("") for _ in range(4)]
+    model.turn.set()
+    outcomes(entries)
+    worker._seconds_each = seconds  # as if all had run at that pace
+    alone = worker.submit("")
+    assert alone.result() == ""
+    assert waited <= alone.seconds["queue"] < waited + 0.05
+    alone = worker.submit("")
+    assert alone.result() == "" and alone.seconds["queue"] < waited / 2
+
+
 def test_only_the_culprits_of_a_batch_fail(worker, model):
     blocked(worker, model)
     entries = [worker.submit(text) for text in ["a", "bad", "c", "d", "e", "f", "bad2"]]
