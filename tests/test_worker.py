@@ -112,7 +112,7 @@ def test_clients_that_come_back_one_by_one_share_a_batch():
     worker = started(model)
 
     def client(number: int) -> None:
-        for _ in range(10):
+        for _ in range(15):
             time.sleep(0.003 * number)
             assert worker.submit("abcdef"[number]).result() == "ABCDEF"[number]
 
@@ -120,7 +120,7 @@ def test_clients_that_come_back_one_by_one_share_a_batch():
     [thread.start() for thread in clients]
     [thread.join() for thread in clients]
     whole = [batch for batch in model.batches if len(batch) == 6]
-    assert len(whole) >= 7 and sum(map(len, model.batches)) == 60
+    assert len(whole) >= 8 and sum(map(len, model.batches)) == 90
 
 
 @pytest.mark.parametrize("seconds, waited", [(0.04, 0.04), (1.0, module.COMING)])
