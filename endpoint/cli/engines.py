@@ -10,7 +10,6 @@ import urllib.error
 from collections.abc import Callable
 from functools import partial
 from http.client import HTTPException
-from threading import BoundedSemaphore
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
@@ -22,11 +21,11 @@ from werkzeug.datastructures import MultiDict
 
 from endpoint import answers
 from endpoint.inputs import Upload
-from endpoint.worker import Worker
+from endpoint.worker import Entry, Worker
 
 PATIENCE = 600  # seconds for a batch, or for a server that is full or loading
 FETCHING = 30  # seconds to fetch an address
-READERS = 16  # inputs that are read, fetched or decoded at the same time
+FETCHERS = 16  # addresses that are fetched at the same time
 CLIENTS = 64  # requests that a server holds at the same time, to batch them
 
 
@@ -35,14 +34,19 @@ class Refused(Exception):
 
 
 class Engine(NamedTuple):
-    """How to ask for an answer, what answers, and how many may ask at once."""
+    """What answers: `begin` with an input in one of `threads`, `end` with its answer.
 
-    ask: Callable[[str], dict[str, Any]]
+    `at_once` inputs are on their way at the same time.
+    """
+
+    begin: Callable[[str], Any]
+    end: Callable[[Any], dict[str, Any]]
     served: dict[str, Any]
+    threads: int
     at_once: int
 
 
-def here(fields: MultiDict) -> Engine:
+def here(fields: MultiDict, sources: list[str]) -> Engine:
     """Load the model into this process, behind the same worker that HTTP has."""
     from endpoint.app import load  # It imports the commands.
 
@@ -55,20 +59,22 @@ def here(fields: MultiDict) -> Engine:
     worker.start()
     while worker.health()[0] != "ready":  # A failure ends the process.
         time.sleep(0.02)
-    readers, most = BoundedSemaphore(READERS), app.config["MAX_CONTENT_LENGTH"]
+    most = app.config["MAX_CONTENT_LENGTH"]
 
-    def ask(name: str) -> dict[str, Any]:
-        with readers:
-            upload = Upload(read(name, most), media_type(name), fields)
-            entry = worker.submit(upload)
-        del upload  # Once decoded it is not needed.
+    def begin(name: str) -> Entry:
+        return worker.submit(Upload(read(name, most), media_type(name), fields))
+
+    def end(entry: Entry) -> dict[str, Any]:
         answer = worker.model.encode(entry.result())
         if isinstance(answer, Image.Image):
             answer = answers.png(answer)
         return answers.item(answer)
 
+    # More threads than cores would only hand the interpreter from one to the other.
+    fetches = any("://" in source for source in sources)
+    threads = FETCHERS if fetches else min(os.cpu_count() or 1, FETCHERS)
     # While a batch runs, the next one waits and another is decoded.
-    return Engine(ask, app.extensions["served"], 3 * worker.max_batch)
+    return Engine(begin, end, app.extensions["served"], threads, 3 * worker.max_batch)
 
 
 def there(url: str, api_key: str | None, fields: MultiDict) -> Engine:
@@ -87,11 +93,11 @@ def there(url: str, api_key: str | None, fields: MultiDict) -> Engine:
     except (OSError, ValueError, KeyError, TypeError, Refused) as error:
         raise click.ClickException(f"No endpoint answers at {url}: {error}") from None
 
-    def ask(name: str) -> dict[str, Any]:
+    def begin(name: str) -> dict[str, Any]:
         sent = headers | {"Content-Type": media_type(name)}
         return _send(Request(f"{url}/predict?{query}", read(name, most), sent))
 
-    return Engine(ask, served, CLIENTS)
+    return Engine(begin, dict, served, CLIENTS, CLIENTS)
 
 
 def _send(request: Request) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 import click
 from flask.cli import with_appcontext
@@ -18,6 +19,7 @@ from endpoint import answers
 from endpoint.cli import engines
 from endpoint.cli.output import FORMS, Output
 
+ENDING = 4  # answers that are awaited and written as text at the same time
 CLEAR = "\r\033[K"  # what stands on a terminal's line
 
 
@@ -42,7 +44,7 @@ def predict(
     fields, names = split(sources)
     with Output(output, form) as lines:
         there = url and engines.there(url.rstrip("/"), api_key, fields)
-        engine = there or engines.here(fields)
+        engine = there or engines.here(fields, names)
         check_fields(fields, engine.served["fields"])
         wanted = list(dict.fromkeys(expand(names, engine.served["accepts"])))
         todo = [name for name in wanted if name not in lines.done]
@@ -97,15 +99,21 @@ def run(engine: engines.Engine, todo: list[str], lines: Output) -> int:
         item_show_func=lambda rate: rate and f"{rate:.1f}/s",
         hidden=not on_screen,
     )
-    with bar, ThreadPoolExecutor(engine.at_once) as pool:
+    begin, end = ThreadPoolExecutor(engine.threads), ThreadPoolExecutor(ENDING)
+    with bar, begin, end:
         # What is ahead of the answers is bounded, and with it the memory.
         for name in [*todo, *[None] * engine.at_once]:
             if name is not None:
-                waiting.append((name, pool.submit(engine.ask, name)))
+                begun = begin.submit(engine.begin, name)
+                waiting.append((name, end.submit(finish, engine, begun)))
             if waiting and (name is None or len(waiting) == engine.at_once):
                 failed += not settle(*waiting.popleft(), lines, on_screen)
                 bar.update(1, (bar.pos + 1) / (time.monotonic() - started))
     return failed
+
+
+def finish(engine: engines.Engine, begun: Future) -> dict[str, Any]:
+    return engine.end(begun.result())
 
 
 def settle(name: str, future: Future, lines: Output, on_screen: bool) -> bool:
