@@ -26,6 +26,7 @@ bench: .bench/installed
 	  --servers ours litserve-bf16 bentoml-bf16 mosec-bf16 ray-bf16 \
 	  --clients 1 4 16 64 256 --output benchmarks/results/clients.json
 	.bench/bin/python -m benchmarks.engine --checkpoint .bench/full
+	.bench/bin/python -m benchmarks.command --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.start --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.exact --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.captions

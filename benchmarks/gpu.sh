@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that is measured on a GPU, offline: bash benchmarks/gpu.sh [STEP ...]
-# Steps: checkpoint tests engine http peers; all of them take about 25 minutes.
+# Steps: checkpoint tests engine command http peers; together about 30 minutes.
 # PYTHON has torch, transformers, flask and gunicorn; peers it lacks are skipped.
 # A step that fails or takes too long leaves its log in OUT and the next one runs.
 set -u
@@ -31,13 +31,15 @@ measure() { # name, servers
     --checkpoint "$CHECKPOINT" --output "$OUT/$name.json"
 }
 
-for name in ${*:-checkpoint tests engine http peers}; do
+for name in ${*:-checkpoint tests engine command http peers}; do
   case $name in
     checkpoint) step 120 checkpoint "$PYTHON" -m benchmarks.checkpoint --full "$CHECKPOINT" ;;
     tests) step 480 tests "$PYTHON" -m pytest -p no:cacheprovider tests/test_decoding.py \
       tests/test_model.py tests/test_weights.py ;;
     engine) step 300 gpu-engine "$PYTHON" -m benchmarks.engine --seconds 3 \
       --batches 1 2 4 8 16 32 64 128 --checkpoint "$CHECKPOINT" --output "$OUT/gpu-engine.json" ;;
+    command) step 400 gpu-command "$PYTHON" -m benchmarks.command --checkpoint "$CHECKPOINT" \
+      --output "$OUT/gpu-command.json" ;;
     http) measure gpu noop ours ours-2-workers ours-4-workers plain generate-fp32 \
       generate-bf16 ;;
     peers) measure gpu-peers ours litserve-fp32 litserve-bf16 bentoml-fp32 bentoml-bf16 \

@@ -43,6 +43,8 @@ def write(folder: Path, readme: Path) -> None:
             sections.append(engine_section(path.stem, results, readme.parent))
         elif kind == "start":
             sections.append(start_section(path.stem, results))
+        elif kind == "command":
+            sections.append(command_section(path.stem, results))
         elif kind == "captions":
             sections.append(captions_section(path.stem, results))
         elif kind == "exact":
@@ -248,6 +250,27 @@ def start_section(name: str, results: dict) -> str:
             f"{figures['ready'] / figures['bare']:.2f}x",
         ]
         for weights, figures in results["median"].items()
+    ]
+    return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
+
+
+def command_section(name: str, results: dict) -> str:
+    head = [
+        "model",
+        "loop /s",
+        "flask predict /s",
+        "share",
+        "memory MB, at 1/4 and 9/10",
+    ]
+    rows = [
+        [
+            model,
+            f"{figures['median']['loop']:.1f}",
+            f"{figures['median']['command']:.1f}",
+            f"{figures['median']['share']:.0%}",
+            f"{figures['median']['early_mb']:.0f}, {figures['median']['late_mb']:.0f}",
+        ]
+        for model, figures in results["models"].items()
     ]
     return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
 

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks import checkpoint, engine, load, pictures, report, run, servers
+from benchmarks import checkpoint, command, engine, load, pictures, report, run, servers
 from tests.server import ROOT
 
 ANSWERS = {  # to a body: status and text
@@ -154,6 +154,20 @@ def test_report_shows_the_roofline(tmp_path):
     text = report.engine_section("engine", found, tmp_path)
     assert "| 8 | 1000.0 | 8.0 |" in text
     assert (tmp_path / "engine-roofline.png").stat().st_size > 10_000
+
+
+def test_command_is_measured_beside_the_loop(tmp_path):
+    command.draw_pictures(tmp_path / "pictures", 128)
+    output = tmp_path / "answers.jsonl"
+    found = command.one_round(command.ASLEEP, "demo", tmp_path / "pictures", output)
+    assert 1000 < found["loop"] <= 2000
+    assert 0.1 < found["share"] < 1.2
+    assert 100 < found["early_mb"] < 10_000 and 100 < found["late_mb"] < 10_000
+    results = {
+        "machine": run.machine.describe(),
+        **{"settings": {}, "models": {"asleep": {"median": found}}},
+    }
+    assert f"| asleep | {found['loop']:.1f} |" in report.command_section("x", results)
 
 
 def test_arithmetic_of_a_caption():
