@@ -34,9 +34,9 @@ class Refused(Exception):
 
 
 class Engine(NamedTuple):
-    """What answers: `begin` with an input in one of `threads`, `end` with its answer.
+    """What answers: `begin` takes an input's name, `end` what that returned.
 
-    `at_once` inputs are on their way at the same time.
+    Each runs in so many threads; `at_once` inputs are on their way at the same time.
     """
 
     begin: Callable[[str], Any]

@@ -19,7 +19,6 @@ from endpoint import answers
 from endpoint.cli import engines
 from endpoint.cli.output import FORMS, Output
 
-ENDING = 4  # answers that are awaited and written as text at the same time
 CLEAR = "\r\033[K"  # what stands on a terminal's line
 
 
@@ -99,7 +98,7 @@ def run(engine: engines.Engine, todo: list[str], lines: Output) -> int:
         item_show_func=lambda rate: rate and f"{rate:.1f}/s",
         hidden=not on_screen,
     )
-    begin, end = ThreadPoolExecutor(engine.threads), ThreadPoolExecutor(ENDING)
+    begin, end = (ThreadPoolExecutor(engine.threads) for _ in range(2))
     with bar, begin, end:
         # What is ahead of the answers is bounded, and with it the memory.
         for name in [*todo, *[None] * engine.at_once]:
