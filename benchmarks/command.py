@@ -9,7 +9,6 @@ runs them in full batches; neither counts the start.
 import argparse
 import importlib
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from benchmarks import machine
-from benchmarks.run import RESULTS, write
+from benchmarks.run import RESULTS, median, write
 from demo.scenes import draw, sample
 from endpoint import device, inputs
 
@@ -29,7 +28,7 @@ ASLEEP, OURS = "benchmarks.asleep", "endpoint.model"
 def main() -> None:
     options = parse()
     if options.loop:
-        return print(loop(options.loop, options.folder))
+        return print(loop(options.loop))
     write(measure(options), options.output)
     print(f"Wrote {options.output}.")
 
@@ -40,8 +39,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULTS / "command.json")
-    parser.add_argument("--loop", metavar="MODULE", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--loop", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -49,28 +47,22 @@ def measure(options: argparse.Namespace) -> dict:
     models = {"asleep": (ASLEEP, "demo"), "bundled": (OURS, "demo")}
     if options.checkpoint:
         models["checkpoint"] = (OURS, str(options.checkpoint.absolute()))
-    rounds: dict[str, list] = {name: [] for name in models}
     with TemporaryDirectory() as place:
-        folder = Path(place, "pictures")
+        folder, output = Path(place, "pictures"), Path(place, "answers.jsonl")
         draw_pictures(folder, options.pictures)
-        for number in range(options.rounds):
-            for name, (module, weights) in models.items():
-                found = one_round(module, weights, folder, Path(place, "answers.jsonl"))
-                rounds[name].append(found)
-                print(f"round {number + 1}, {name}: {found}", flush=True)
+        rounds = [
+            {name: one_round(*model, folder, output) for name, model in models.items()}
+            for _ in range(options.rounds)
+        ]
+    for name, each in (figures := median(rounds)).items():
+        print(name, ", ".join(f"{key} {value:.2f}" for key, value in each.items()))
     return {
         "kind": "command",
         "settings": {"pictures": options.pictures, "rounds": options.rounds},
         "machine": machine.describe(),
-        "models": {
-            name: {"rounds": found, "median": median(found)}
-            for name, found in rounds.items()
-        },
+        "rounds": rounds,
+        "median": figures,
     }
-
-
-def median(rounds: list[dict]) -> dict:
-    return {key: statistics.median(found[key] for found in rounds) for key in rounds[0]}
 
 
 def draw_pictures(folder: Path, count: int) -> None:
@@ -86,7 +78,7 @@ def one_round(module: str, weights: str, folder: Path, output: Path) -> dict:
     environment.setdefault("GOMP_SPINCOUNT", "2000")  # as the command does
     python = [sys.executable, "-m"]
     told = subprocess.check_output(
-        [*python, "benchmarks.command", "--loop", module, "--folder", folder],
+        [*python, "benchmarks.command", "--loop", folder],
         env=environment,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -97,9 +89,9 @@ def one_round(module: str, weights: str, folder: Path, output: Path) -> dict:
     return {"loop": float(told), "share": found["command"] / float(told)} | found
 
 
-def loop(module: str, folder: Path) -> float:
-    """Return the inputs a second of predict alone, on full batches."""
-    model = importlib.import_module(module).Model(device.find())
+def loop(folder: Path) -> float:
+    """Return the inputs a second of the app's predict alone, on full batches."""
+    model = importlib.import_module(os.environ["ENDPOINT_APP"]).Model(device.find())
     uploads = (inputs.Upload(file.read_bytes()) for file in sorted(folder.iterdir()))
     images, most = [model.decode(upload) for upload in uploads], model.max_batch
     model.predict(images[:most])
@@ -116,7 +108,7 @@ def watched(command: list, environment: dict, output: Path, count: int) -> dict:
     while process.poll() is None:
         done = output.read_bytes().count(b"\n") if output.exists() else 0
         times.setdefault(done, time.monotonic())
-        memory.setdefault(done, resident(process.pid))
+        memory.setdefault(done, machine.resident(process.pid))
         time.sleep(0.005)
     if process.returncode:
         raise SystemExit(f"flask predict ended with status {process.returncode}.")
@@ -129,12 +121,6 @@ def watched(command: list, environment: dict, output: Path, count: int) -> dict:
         "early_mb": memory[quarter],
         "late_mb": memory[last],
     }
-
-
-def resident(pid: int) -> float:
-    """Return the megabytes that a process has in RAM."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a measurement ran on: hardware, versions, date."""
+"""What a measurement ran on: hardware, versions, date; and a process's memory."""
 
 import os
 import platform
@@ -55,3 +55,9 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
+
+
+def resident(process: int) -> float:
+    """Return a process's resident memory in MB."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -255,22 +255,16 @@ def start_section(name: str, results: dict) -> str:
 
 
 def command_section(name: str, results: dict) -> str:
-    head = [
-        "model",
-        "loop /s",
-        "flask predict /s",
-        "share",
-        "memory MB, at 1/4 and 9/10",
-    ]
+    head = ["model", "loop /s", "flask predict /s", "share", "MB at 1/4, at 9/10"]
     rows = [
         [
             model,
-            f"{figures['median']['loop']:.1f}",
-            f"{figures['median']['command']:.1f}",
-            f"{figures['median']['share']:.0%}",
-            f"{figures['median']['early_mb']:.0f}, {figures['median']['late_mb']:.0f}",
+            f"{figures['loop']:.1f}",
+            f"{figures['command']:.1f}",
+            f"{figures['share']:.0%}",
+            f"{figures['early_mb']:.0f}, {figures['late_mb']:.0f}",
         ]
-        for model, figures in results["models"].items()
+        for model, figures in results["median"].items()
     ]
     return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
 

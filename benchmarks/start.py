@@ -6,7 +6,6 @@ turn: the bare script and gunicorn, each from the original and from the baked fo
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.run import RESULTS, write
+from benchmarks.run import RESULTS, median, write
 from benchmarks.servers import ROOT, free_port
 
 # The least that a server with this model does before it can answer.
@@ -45,15 +44,9 @@ def main() -> None:
             {name: one_round(folder) for name, folder in folders.items()}
             for _ in range(options.rounds)
         ]
-    figures = {
-        name: {
-            key: statistics.median(each[name][key] for each in rounds)
-            for key in rounds[0][name]
-        }
-        for name in folders
-    }
     results = {"kind": "start", "machine": machine.describe(), "rounds": rounds}
     settings = {"checkpoint": options.checkpoint.name, "rounds": options.rounds}
+    figures = median(rounds)
     write(results | {"settings": settings, "median": figures}, options.output)
     for name, each in figures.items():
         print(name, ", ".join(f"{key} {value:.2f} s" for key, value in each.items()))

@@ -16,6 +16,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.machine import resident
 from tests import fake
 from tests.conftest import picture
 from tests.load import Answer, Client, beside, closed_loop, open_loop, percentile
@@ -79,12 +80,6 @@ def send(server: Server, body: bytes) -> socket.socket:
     head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(head.encode() + body)
     return connection
-
-
-def resident(process: int) -> float:
-    """Return a process's resident memory in MB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def isolation(batches: int = 8) -> Figures:

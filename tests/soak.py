@@ -18,8 +18,9 @@ from random import Random
 
 import numpy as np
 
+from benchmarks.machine import resident
 from demo.scenes import draw, sample
-from tests.chaos import background, resident, statuses, worker_of
+from tests.chaos import background, statuses, worker_of
 from tests.load import closed_loop, percentile
 from tests.server import ROOT, Server
 

@@ -165,7 +165,7 @@ def test_command_is_measured_beside_the_loop(tmp_path):
     assert 100 < found["early_mb"] < 10_000 and 100 < found["late_mb"] < 10_000
     results = {
         "machine": run.machine.describe(),
-        **{"settings": {}, "models": {"asleep": {"median": found}}},
+        **{"settings": {}, "median": {"asleep": found}},
     }
     assert f"| asleep | {found['loop']:.1f} |" in report.command_section("x", results)
 
