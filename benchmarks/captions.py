@@ -18,7 +18,9 @@ from transformers import AutoTokenizer, VisionEncoderDecoderModel
 from benchmarks import machine
 from benchmarks.run import RESULTS, write
 from demo.scenes import draw, sample
-from endpoint import decoding, inputs, model
+from endpoint import decoding, model
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 
 SIDE = 1400  # pixels, of a JPEG that a phone might send
 
@@ -53,14 +55,14 @@ def main() -> None:
         print(name, ", ".join(f"{key} {value:.2%}" for key, value in shares.items()))
 
 
-def jpeg(image: Image.Image) -> inputs.Upload:
+def jpeg(image: Image.Image) -> Upload:
     file = io.BytesIO()
     image.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-    return inputs.Upload(file.getvalue())
+    return Upload(file.getvalue())
 
 
-def pixels(upload: inputs.Upload, side: int | None) -> np.ndarray:
-    image = inputs.image(upload, side)
+def pixels(upload: Upload, side: int | None) -> np.ndarray:
+    image = decode_image(upload, side)
     return np.asarray(image.resize((model.SIDE,) * 2, Image.Resampling.BILINEAR))
 
 

@@ -19,7 +19,8 @@ from tempfile import TemporaryDirectory
 from benchmarks import machine
 from benchmarks.run import RESULTS, median, write
 from demo.scenes import draw, sample
-from endpoint import device, inputs
+from endpoint import device
+from endpoint.uploads import Upload
 
 SIZE = 448, 320  # pixels of a picture
 ASLEEP, OURS = "benchmarks.asleep", "endpoint.model"
@@ -92,7 +93,7 @@ def one_round(module: str, weights: str, folder: Path, output: Path) -> dict:
 def loop(folder: Path) -> float:
     """Return the inputs a second of the app's predict alone, on full batches."""
     model = importlib.import_module(os.environ["ENDPOINT_APP"]).Model(device.find())
-    uploads = (inputs.Upload(file.read_bytes()) for file in sorted(folder.iterdir()))
+    uploads = (Upload(file.read_bytes()) for file in sorted(folder.iterdir()))
     images, most = [model.decode(upload) for upload in uploads], model.max_batch
     model.predict(images[:most])
     started = time.monotonic()

@@ -23,7 +23,8 @@ from transformers import AutoImageProcessor
 
 from benchmarks import machine, pictures
 from benchmarks.run import RESULTS, write
-from endpoint import device, inputs
+from endpoint import device
+from endpoint.uploads import Upload
 
 BEAMS, STEPS, STATES = 4, 15, 197
 PATCH = 16 * 16 * 3  # values
@@ -61,7 +62,7 @@ def measure(options: argparse.Namespace) -> dict:
         "load_seconds": time.monotonic() - started,
     }
     mix = pictures.mix(options.pictures)
-    uploads = [inputs.Upload(picture.data) for picture in mix]
+    uploads = [Upload(picture.data) for picture in mix]
     results |= batches(
         model, [model.decode(upload) for upload in uploads], options, where
     )

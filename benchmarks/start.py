@@ -22,7 +22,7 @@ from benchmarks.servers import ROOT, free_port
 BARE = """
 import sys
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
-from endpoint.layers import fast_dtype
+from vit_gpt2.layers import fast_dtype
 AutoTokenizer.from_pretrained(sys.argv[1])
 dtype = fast_dtype("cpu")
 VisionEncoderDecoderModel.from_pretrained(sys.argv[1], dtype=dtype)

@@ -46,11 +46,11 @@ class Replica:
 
         self.app = create_app()
         self.threads = ThreadPoolExecutor(QUEUE + 32)
-        while self.app.extensions["worker"].health()[0] == "loading":
+        while self.app.extensions["batcher"].health()[0] == "loading":
             await asyncio.sleep(0.1)
 
     def check_health(self) -> None:
-        state, reason = self.app.extensions["worker"].health()
+        state, reason = self.app.extensions["batcher"].health()
         if state == "failed":
             raise RuntimeError(reason)
 

@@ -16,7 +16,7 @@ from deploy.fetch import Refused, fetch
 from endpoint import create_app
 
 app = create_app()
-worker = app.extensions["worker"]
+worker = app.extensions["batcher"]
 pool = ThreadPoolExecutor(app.config["QUEUE"])  # Each holds a job, most of them wait.
 
 

@@ -26,7 +26,7 @@ from endpoint import (
     openapi,
     settings,
 )
-from endpoint.worker import Entry, Worker
+from endpoint.batcher import Entry, Worker
 
 SERVED = {"revision": None, "accepts": "image/*", "fields": {}, "routes": ()}
 
@@ -35,7 +35,7 @@ class Model(Protocol):
     """What a model file defines under this name."""
 
     def __init__(self, device: str) -> None: ...
-    def decode(self, upload: inputs.Upload) -> Any: ...
+    def decode(self, upload: Upload) -> Any: ...
     def predict(self, inputs: list[Any]) -> list[Any]: ...
     def encode(self, output: Any) -> dict[str, Any]: ...
 
@@ -46,7 +46,7 @@ def create_app(module: str | None = None) -> Flask:
     settings.configure(app)
     module = app.config["APP"] = module or app.config.get("APP", "endpoint.model")
     app.extensions["served"] = {"model": module, "device": None} | SERVED
-    app.extensions["worker"] = Worker(
+    app.extensions["batcher"] = Worker(
         partial(load, app, module),
         app.config["QUEUE"],
         app.config["DEADLINE"],
@@ -62,7 +62,7 @@ def create_app(module: str | None = None) -> Flask:
         app.cli.add_command(command)
     app.register_error_handler(Exception, answers.problem)
     if is_serving():
-        app.extensions["worker"].start()
+        app.extensions["batcher"].start()
     return app
 
 
@@ -137,7 +137,7 @@ def attempt(step: Callable, *arguments: Any) -> Any:
         return answers.as_http(error)
 
 
-def submit(upload: inputs.Upload, first: bool) -> Entry:
+def submit(upload: Upload, first: bool) -> Entry:
     """Queue one file; those after a request's first wait for a place in the queue."""
     started = time.monotonic()
     try:
@@ -185,4 +185,4 @@ def health() -> tuple[dict[str, Any], int]:
 
 
 def worker() -> Worker:
-    return current_app.extensions["worker"]
+    return current_app.extensions["batcher"]

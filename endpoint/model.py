@@ -8,9 +8,11 @@ from transformers import AutoTokenizer
 from transformers import VisionEncoderDecoderModel as Network
 from transformers.utils import logging
 
-from endpoint import explain, inputs, weights
-from endpoint.decoding import captioner_for
-from endpoint.layers import fast_dtype
+from endpoint import explain, weights
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
+from vit_gpt2.beam_search import captioner_for
+from vit_gpt2.layers import fast_dtype
 
 CHECKPOINT = "nlpconnect/vit-gpt2-image-captioning"  # on the hub
 REVISION = "dc68f91c06a1ba6f15268e5b9c13ae7a7c514084"
@@ -33,10 +35,10 @@ class Model:
         Network._keys_to_ignore_on_load_unexpected = [LEGACY]
         network = Network.from_pretrained(folder, dtype=fast_dtype(device)).to(device)
         self.search = captioner_for(network, BEAMS, MAX_LENGTH, self.max_batch)
-        self.example = inputs.Upload(EXAMPLE.read_bytes())
+        self.example = Upload(EXAMPLE.read_bytes())
 
-    def decode(self, upload: inputs.Upload) -> np.ndarray:
-        image = inputs.image(upload, side=2 * SIDE)
+    def decode(self, upload: Upload) -> np.ndarray:
+        image = decode_image(upload, side=2 * SIDE)
         return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
     def predict(self, images: list[np.ndarray]) -> list[str]:

@@ -5,8 +5,8 @@ from typing import Any
 from flask import current_app
 from PIL import Image
 
-from endpoint.answers import HTML, JSON, PNG, TEXT
-from endpoint.worker import Unready, Worker
+from endpoint.responses import HTML, JSON, PNG, TEXT
+from endpoint.batcher import NotReady, Worker
 
 ERRORS = {
     400: "Nothing was sent, or something malformed.",
@@ -37,10 +37,10 @@ KEYS = {
 
 def contract() -> dict[str, Any]:
     """Return it; until the model is loaded nobody knows what it takes."""
-    served, worker = current_app.extensions["served"], current_app.extensions["worker"]
+    served, worker = current_app.extensions["served"], current_app.extensions["batcher"]
     state, reason = worker.health()
     if state != "ready":
-        raise Unready(reason)
+        raise NotReady(reason)
     refused, sick = _error(503), _says("Loading, or sick.", {JSON: STATE})
     got = {
         "/": {200: _says("What is served.", {JSON: STATE, HTML: STRING})},

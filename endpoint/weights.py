@@ -1,27 +1,29 @@
-"""A model's name to a local folder: a folder, a volume's cache, else the hub.
+"""A model's name to a local folder, and the folder to a loaded network.
 
-`python -m endpoint.weights` fetches the model ahead of time and prints what to serve:
-its name or, where it cannot be had, demo.
+`python -m endpoint.weights` downloads the weights ahead of time and prints what
+ENDPOINT_MODEL should be; `make run` uses it.
 """
 
 import ast
-import contextlib
+import importlib.util
 import json
-import os
 import sys
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from endpoint.settings import EXIT_BOOT_FAILED, read_settings
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
-ORIGIN = "origin"  # the file in a baked folder that holds its name@revision
-# Looked through after the hub's own cache, HF_HOME, and never written to: where Runpod
-# puts models beside a worker, and what HF_HOME=/workspace leaves on a pod's volume.
-VOLUMES = ("/runpod-volume/huggingface-cache/hub", "/workspace/hub")
-OFFLINE = os.environ.get("HF_HUB_OFFLINE", "0").lower() not in ("0", "", "false", "no")
-WAY_OUT = (
+BUNDLED_STANDS_FOR = "nlpconnect/vit-gpt2-image-captioning"
+ORIGIN = "origin"  # a file in a baked folder that holds the model's name@revision
+# Caches that are read after HF_HOME and never written: Runpod's cached models, and
+# what HF_HOME=/workspace leaves on a pod's volume.
+EXTRA_CACHES = ("/runpod-volume/huggingface-cache/hub", "/workspace/hub")
+SMALL_FILES = ("*.json", "*.txt", "*.model")  # configuration and vocabulary
+HINT = (
     "Set ENDPOINT_MODEL to a folder that holds the model, or to demo for the small "
-    "model that ships with this repository."
+    "model in this repository."
 )
 
 
@@ -33,21 +35,22 @@ class Checkpoint(NamedTuple):
     folder: Path
 
 
-class Unavailable(SystemExit):
-    """The weights cannot be had; it ends a process with its sentence alone."""
+class ModelUnavailable(SystemExit):
+    """The weights are unavailable; the process ends with this sentence."""
 
 
-def find(default: str, revision: str | None = None) -> Checkpoint:
-    """Return `ENDPOINT_MODEL`, else `default` at its pinned revision, or Unavailable.
+def resolve(default: str, revision: str | None = None) -> Checkpoint:
+    """Return `ENDPOINT_MODEL`, else `default` at its pinned revision.
 
     `ENDPOINT_MODEL` is `demo`, a folder, or a hub name with an optional `@revision`.
+    Raises ModelUnavailable.
     """
     pinned = f"{default}@{revision}" if revision else default
-    wanted = os.environ.get("ENDPOINT_MODEL") or pinned
+    wanted = read_settings().model or pinned
     folder = BUNDLED if wanted == "demo" else Path(wanted).expanduser()
     if wanted == "demo" or folder.is_dir() or wanted[0] in "./~":
-        if fault := _fault(folder):
-            raise Unavailable(f"{fault} {WAY_OUT}")
+        if problem := _validate(folder):
+            raise ModelUnavailable(f"{problem} {HINT}")
         origin = folder / ORIGIN
         name = origin.read_text().strip() if origin.is_file() else wanted
         return Checkpoint(*_split(name), folder)
@@ -57,8 +60,45 @@ def find(default: str, revision: str | None = None) -> Checkpoint:
     return Checkpoint(name, wanted_revision, _from_hub(name, wanted_revision))
 
 
-def files(folder: Path) -> list[Path]:
-    """Return the weights in a folder, the safe kind where it has both."""
+def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
+    """Return a transformers network for inference, or raise ModelUnavailable.
+
+    transformers fills missing weights with random numbers; here they are an error,
+    like weights of another shape and weights that are not finite.
+    """
+    # Imported here: `python -m endpoint.weights` needs neither and should be quick.
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # Loading takes seconds; downloads are done.
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # The report is read below.
+    network, report = network_class.from_pretrained(
+        folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
+    )
+    logging.set_verbosity(verbosity)
+    network = network.eval().to(device)
+    mismatched = [str(key[0]) for key in report["mismatched_keys"]]
+    not_finite = (
+        name
+        for name, weight in network.named_parameters()
+        if weight.is_floating_point() and not torch.isfinite(weight).all()
+    )
+    _refuse(folder, "has no weights for", sorted(report["missing_keys"]))
+    _refuse(folder, "has weights of another shape for", sorted(mismatched))
+    _refuse(folder, "has weights that are not finite for", list(not_finite))
+    return network
+
+
+def _refuse(folder: Path, problem: str, names: list[str]) -> None:
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        shown = ", ".join(names[:3])
+        raise ModelUnavailable(f"The model in {folder} {problem} {shown}{more}.")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files of weights in a folder, safetensors where it has both kinds."""
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
 
 
@@ -67,105 +107,130 @@ def _split(name: str) -> tuple[str, str | None]:
     return name, revision or None
 
 
-def _fault(folder: Path) -> str:
-    """Tell in a sentence why the folder is no model; "" where it is one."""
+def _validate(folder: Path) -> str:
+    """Return what is wrong with a model's folder as a sentence, "" if nothing is."""
     if not folder.is_dir():
         return f"There is no folder {folder}."
     if not (folder / "config.json").is_file():
         for below in (*folder.glob("*/config.json"), *folder.glob("*/*/config.json")):
-            return f"The model is not in {folder} itself: name {below.parent}."
+            return f"The model is not in {folder} itself but in {below.parent}."
         return f"The folder {folder} has no config.json."
-    if not files(folder):
+    if not weight_files(folder):
         return f"The folder {folder} has no weights (.safetensors or .bin)."
-    if lacking := _lacking(folder):
-        return f"The model in {folder} is partial, {lacking}: fetch it anew."
+    if problem := _missing_shard(folder) or _truncated_file(folder):
+        return f"The model in {folder} is incomplete, {problem}: download it again."
     return ""
 
 
-def _lacking(folder: Path) -> str:
-    """Name the file of weights that is missing or cut off, if there is one."""
-    for index in folder.glob(f"*{files(folder)[0].suffix}.index.json"):
+def _missing_shard(folder: Path) -> str:
+    for index in folder.glob(f"*{weight_files(folder)[0].suffix}.index.json"):
         for name in sorted(set(json.loads(index.read_text())["weight_map"].values())):
             if not (folder / name).is_file():
                 return f"{name} is missing"
-    broken = (file.name for file in files(folder) if not _is_whole(file))
-    return next((f"{name} is cut off or a mere pointer" for name in broken), "")
+    return ""
 
 
-def _is_whole(file: Path) -> bool:
-    """Tell whether the file is as long as its own table of contents says."""
-    with file.open("rb") as stream, contextlib.suppress(ValueError):
-        if file.suffix == ".bin":  # A zip, or the bare pickle of older times.
+def _truncated_file(folder: Path) -> str:
+    for file in weight_files(folder):
+        if not _is_complete(file):
+            return f"{file.name} is truncated or a Git LFS pointer"
+    return ""
+
+
+def _is_complete(file: Path) -> bool:
+    if file.suffix == ".bin":  # a zip file, or the bare pickle of old versions
+        with file.open("rb") as stream:
             return stream.read(1) == b"\x80" or zipfile.is_zipfile(stream)
-        size = int.from_bytes(stream.read(8), "little")
-        table = json.loads(stream.read(size)) if size < file.stat().st_size else {}
-        table.pop("__metadata__", None)
-        ends = [tensor["data_offsets"][1] for tensor in table.values()]
-        return file.stat().st_size == 8 + size + max(ends, default=-1)
-    return False
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "numpy"):  # compares the header with the file's length
+            return True
+    except (SafetensorError, OSError):
+        return False
 
 
-def _from_hub(name: str, revision: str) -> Path:
-    """Return the snapshot in a cache, else download it into the hub's own."""
-    # Imported here, so that serving a folder needs no hub.
-    from huggingface_hub import constants, try_to_load_from_cache
+def _from_hub(name: str, revision: str | None) -> Path:
+    """Return a complete snapshot from a cache, else download one."""
+    # Imported here, so that a model in a folder needs no hub.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    faults = []
-    for cache in (constants.HF_HUB_CACHE, *VOLUMES):
-        cached = try_to_load_from_cache(name, "config.json", cache, revision)
-        if isinstance(cached, str):
-            folder = Path(cached).parent
-            if not (fault := _fault(folder)):
-                # What is here whole needs no more questions to the hub.
-                os.environ["HF_HUB_OFFLINE"], constants.HF_HUB_OFFLINE = "1", True
-                return folder
-            faults.append(fault)
+    problems = []
+    for cache in (None, *EXTRA_CACHES):
+        try:
+            cached = snapshot_download(
+                name, revision=revision, cache_dir=cache, local_files_only=True
+            )
+        except LocalEntryNotFoundError:
+            continue
+        if not (problem := _validate(Path(cached))):
+            return Path(cached)
+        problems.append(problem)
     try:
         return _download(name, revision)
     except Exception as error:
-        raise Unavailable(_why(name, error, faults)) from error
+        raise ModelUnavailable(_explain(name, error, problems)) from error
 
 
-def _download(name: str, revision: str) -> Path:
-    from huggingface_hub import HfApi, constants, snapshot_download
+def _download(name: str, revision: str | None) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
 
-    constants.HF_HUB_OFFLINE = OFFLINE
-    # One question with a time limit first: a download would try an unreachable hub
-    # six times and take 23 s to say so.
+    # One request with a timeout first: snapshot_download tries an unreachable hub
+    # six times, which takes 23 s.
     found = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
-    safe = any(file.rfilename.endswith(".safetensors") for file in found)
-    patterns = ["*.json", "*.txt", "*.model", "*.safetensors" if safe else "*.bin"]
+    is_safe = any(file.rfilename.endswith(".safetensors") for file in found)
+    patterns = [*SMALL_FILES, "*.safetensors" if is_safe else "*.bin"]
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    if fault := _fault(folder):
-        raise ValueError(fault)
+    if problem := _validate(folder):
+        raise ValueError(problem)
     return folder
 
 
-def _why(name: str, error: Exception, faults: list[str]) -> str:
+def _explain(name: str, error: Exception, problems: list[str]) -> str:
     reason = str(error).strip().partition("\n")[0]
     if "No space left" in reason:
-        return f"The disk is full: {name} needs more room where HF_HOME points to."
-    here = faults[0] if faults else f"The model {name} is not on this machine."
-    failure = f"{type(error).__name__}: {reason}"
-    return f"{here} The hub did not give it ({failure}). {WAY_OUT}"
+        return f"The disk is full: {name} needs more space where HF_HOME points to."
+    local = problems[0] if problems else f"The model {name} is not on this machine."
+    return f"{local} Download failed ({type(error).__name__}: {reason}). {HINT}"
 
 
-def pinned(source: Path) -> tuple[str, str]:
-    """Read CHECKPOINT and REVISION off a model file without importing torch (6 s)."""
+def pinned_checkpoint(module: str) -> tuple[str, str | None] | None:
+    """Return CHECKPOINT and REVISION of a model file, None if it names none.
+
+    The file is parsed and not imported, which would take seconds.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
     constants = {
         line.targets[0].id: line.value.value
-        for line in ast.parse(source.read_text()).body
-        if isinstance(line, ast.Assign) and isinstance(line.value, ast.Constant)
+        for line in ast.parse(Path(spec.origin).read_text()).body
+        if isinstance(line, ast.Assign)
+        and isinstance(line.targets[0], ast.Name)
+        and isinstance(line.value, ast.Constant)
     }
-    return constants["CHECKPOINT"], constants["REVISION"]
+    name = constants.get("CHECKPOINT")
+    return (name, constants.get("REVISION")) if isinstance(name, str) else None
+
+
+def main() -> None:
+    """Print what to serve: the model's name, or demo where it is unavailable."""
+    settings = read_settings()
+    checkpoint = pinned_checkpoint(settings.module)
+    if checkpoint is None:  # This model file finds its weights by itself.
+        return print(settings.model)
+    try:
+        resolve(*checkpoint)
+    except ModelUnavailable as unavailable:
+        if checkpoint[0] != BUNDLED_STANDS_FOR or not BUNDLED.is_dir():
+            print(unavailable, file=sys.stderr)
+            sys.exit(EXIT_BOOT_FAILED)
+        reason = str(unavailable).removesuffix(HINT)
+        print(f"{reason}Serving the bundled model, demo, instead.", file=sys.stderr)
+        return print("demo")
+    print(settings.model or "@".join(filter(None, checkpoint)))
 
 
 if __name__ == "__main__":
-    wanted = pinned(Path(__file__).with_name("model.py"))
-    try:
-        find(*wanted)
-        print(os.environ.get("ENDPOINT_MODEL") or "@".join(wanted))
-    except Unavailable as unavailable:
-        reason = str(unavailable).removesuffix(WAY_OUT)
-        print(f"{reason}The bundled model, demo, takes its place.", file=sys.stderr)
-        print("demo")
+    main()

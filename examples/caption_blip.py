@@ -7,7 +7,9 @@ import torch
 from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGeneration
 from transformers.utils import logging
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 
 CHECKPOINT = "Salesforce/blip-image-captioning-base"  # on the hub
 REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"
@@ -27,10 +29,10 @@ class Model:
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         network = BlipForConditionalGeneration.from_pretrained(folder)
         self.network = network.eval().to(device)
-        self.example = inputs.Upload(EXAMPLE.read_bytes())
+        self.example = Upload(EXAMPLE.read_bytes())
 
-    def decode(self, upload: inputs.Upload) -> np.ndarray:
-        image = inputs.image(upload)
+    def decode(self, upload: Upload) -> np.ndarray:
+        image = decode_image(upload)
         return self.processor(images=image, return_tensors="np").pixel_values[0]
 
     @torch.inference_mode()

@@ -7,7 +7,9 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from transformers.utils import logging
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 
 CHECKPOINT = "google/vit-base-patch16-224"  # on the hub; knows ImageNet's 1000 classes
 REVISION = "3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3"
@@ -25,10 +27,10 @@ class Model:
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         network = AutoModelForImageClassification.from_pretrained(folder)
         self.network = network.eval().to(device)
-        self.example = inputs.Upload(EXAMPLE.read_bytes())
+        self.example = Upload(EXAMPLE.read_bytes())
 
-    def decode(self, upload: inputs.Upload) -> np.ndarray:
-        image = inputs.image(upload)
+    def decode(self, upload: Upload) -> np.ndarray:
+        image = decode_image(upload)
         return self.processor(images=image, return_tensors="np").pixel_values[0]
 
     @torch.inference_mode()

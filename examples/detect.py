@@ -6,7 +6,9 @@ from PIL import Image, ImageDraw
 from transformers import AutoImageProcessor
 from transformers import AutoModelForObjectDetection as Network
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 
 CHECKPOINT = "PekingU/rtdetr_r50vd"  # on the hub; knows COCO's 80 classes
 REVISION = "df939e661d8c52e80608d1ec566561aabd25a4e7"
@@ -20,8 +22,8 @@ class Model:
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         self.network = Network.from_pretrained(folder).eval().to(device)
 
-    def decode(self, upload: inputs.Upload) -> tuple[np.ndarray, tuple, Image.Image]:
-        image = inputs.image(upload)
+    def decode(self, upload: Upload) -> tuple[np.ndarray, tuple, Image.Image]:
+        image = decode_image(upload)
         pixels = self.processor(images=image, return_tensors="np").pixel_values[0]
         size = image.size
         image.thumbnail(DRAWN)

@@ -8,7 +8,9 @@ from PIL import ImageOps
 from transformers import AutoImageProcessor, AutoModel
 from transformers.utils import logging
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 
 CHECKPOINT = "facebook/dinov2-small"  # on the hub; 384 numbers a picture
 REVISION = "ed25f3a31f01632728cabb09d1542f84ab7b0056"
@@ -22,12 +24,12 @@ class Model:
         self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         self.network = AutoModel.from_pretrained(folder).eval().to(device)
-        self.example = inputs.Upload(EXAMPLE.read_bytes())
+        self.example = Upload(EXAMPLE.read_bytes())
 
-    def decode(self, upload: inputs.Upload) -> np.ndarray:
+    def decode(self, upload: Upload) -> np.ndarray:
         side = self.processor.size["shortest_edge"]
         # Cut square first: a picture a pixel high would be drawn out without end.
-        image = ImageOps.fit(inputs.image(upload), (side, side))
+        image = ImageOps.fit(decode_image(upload), (side, side))
         return self.processor(images=image, return_tensors="np").pixel_values[0]
 
     @torch.inference_mode()

@@ -11,7 +11,9 @@ from transformers import AutoImageProcessor
 from transformers import AutoModelForSemanticSegmentation as Network
 from transformers.utils import logging
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 
 CHECKPOINT = "nvidia/segformer-b0-finetuned-ade-512-512"  # on the hub; 150 classes
 REVISION = "489d5cd81a0b59fab9b7ea758d3548ebe99677da"
@@ -28,10 +30,10 @@ class Model:
         self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         self.network = Network.from_pretrained(folder).eval().to(device)
-        self.example = inputs.Upload(EXAMPLE.read_bytes())
+        self.example = Upload(EXAMPLE.read_bytes())
 
-    def decode(self, upload: inputs.Upload) -> tuple[np.ndarray, tuple]:
-        image = inputs.image(upload)
+    def decode(self, upload: Upload) -> tuple[np.ndarray, tuple]:
+        image = decode_image(upload)
         pixels = self.processor(images=image, return_tensors="np").pixel_values[0]
         return pixels, image.size
 

@@ -4,7 +4,9 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils import logging
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.text import decode_text
+from endpoint.uploads import Upload
 
 CHECKPOINT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # on the hub
 REVISION = "714eb0fa89d2f80546fda750413ed43d93601a13"
@@ -15,7 +17,7 @@ logging.disable_progress_bar()  # That of loading; a download still shows its ow
 
 class Model:
     accepts = "text/plain"
-    example = inputs.Upload(b"So good that I read it twice.")
+    example = Upload(b"So good that I read it twice.")
 
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
@@ -23,8 +25,8 @@ class Model:
         network = AutoModelForSequenceClassification.from_pretrained(folder)
         self.network = network.eval().to(device)
 
-    def decode(self, upload: inputs.Upload) -> str:
-        return inputs.text(upload, LONGEST)
+    def decode(self, upload: Upload) -> str:
+        return decode_text(upload, LONGEST)
 
     @torch.inference_mode()
     def predict(self, texts: list[str]) -> list[tuple[float, int]]:

@@ -8,7 +8,9 @@ import torch
 from transformers import AutoProcessor, WhisperForConditionalGeneration
 from transformers.utils import logging
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.audio import decode_audio
+from endpoint.uploads import Upload
 
 CHECKPOINT = "openai/whisper-base"  # on the hub; hears the language by itself
 REVISION = "e37978b90ca9030d5170a5c07aadb050351a65bb"
@@ -30,10 +32,10 @@ class Model:
         with wave.open(silence, "wb") as file:
             file.setparams((1, 2, RATE, 0, "NONE", None))
             file.writeframes(bytes(2 * RATE))
-        self.example = inputs.Upload(silence.getvalue())
+        self.example = Upload(silence.getvalue())
 
-    def decode(self, upload: inputs.Upload) -> np.ndarray:
-        return inputs.audio(upload, RATE, LONGEST)
+    def decode(self, upload: Upload) -> np.ndarray:
+        return decode_audio(upload, RATE, LONGEST)
 
     @torch.inference_mode()
     def predict(self, sounds: list[np.ndarray]) -> list[str]:

@@ -8,7 +8,9 @@ from PIL import ImageOps
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from werkzeug.exceptions import abort
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 
 CHECKPOINT = "openai/clip-vit-base-patch32"  # on the hub
 REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
@@ -25,17 +27,17 @@ class Model:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         self.network = AutoModel.from_pretrained(folder).eval().to(device)
-        self.example = inputs.Upload(EXAMPLE.read_bytes())
+        self.example = Upload(EXAMPLE.read_bytes())
         self.example.fields["labels"] = "a dog, a cat"
 
-    def decode(self, upload: inputs.Upload) -> tuple[np.ndarray, list[str]]:
+    def decode(self, upload: Upload) -> tuple[np.ndarray, list[str]]:
         labels = [str(label or "") for label in upload.fields.getlist("labels")]
         labels = labels[0].split(",") if len(labels) == 1 else labels
         labels = list(dict.fromkeys(filter(None, map(str.strip, labels))))
         if not 0 < len(labels) <= MOST or max(map(len, labels)) > LONGEST:
             abort(400, f"Send in the field labels {HELP}.")
         side = self.processor.size["shortest_edge"]
-        image = ImageOps.fit(inputs.image(upload), (side, side))  # of bounded size
+        image = ImageOps.fit(decode_image(upload), (side, side))  # of bounded size
         return self.processor(images=image, return_tensors="np").pixel_values[0], labels
 
     @torch.inference_mode()

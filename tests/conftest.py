@@ -28,7 +28,7 @@ def upload(*pictures: bytes, field: str = "file") -> dict:
 def ready(app):
     """Wait until an app's model is loaded."""
     until = time.monotonic() + 10
-    while app.extensions["worker"].health()[0] == "loading":
+    while app.extensions["batcher"].health()[0] == "loading":
         assert time.monotonic() < until, "the model never loaded"
         time.sleep(0.005)
     return app
@@ -75,7 +75,7 @@ def serve():
 
 @pytest.fixture(scope="session")
 def app():
-    return ready(create_app("tests.fake"))
+    return ready(create_app("tests.support.fake_model"))
 
 
 @pytest.fixture

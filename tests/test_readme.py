@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.server import ROOT, SCRIPTS, Server
+from tests.support.server import ROOT, SCRIPTS, Server
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.S)

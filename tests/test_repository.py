@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from tests.server import ROOT
+from tests.support.server import ROOT
 
 TRACKED = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
 PYTHON = [path for path in TRACKED if path.endswith(".py")]

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision import models
 
-from endpoint import inputs
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 from examples.resnet_onnx.pixels import SIDE, pixels_of
 
 SIZES = (18, 34, 50, 101, 152)  # layers
@@ -96,8 +97,8 @@ def batches(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray]]:
         noise = chance.normal(size=(size, 3, SIDE, SIDE)).astype(np.float32)
         yield f"{size} of noise", noise
     if options.test_image:
-        upload = inputs.Upload(options.test_image.read_bytes())
-        yield str(options.test_image), pixels_of(inputs.image(upload))[None]
+        upload = Upload(options.test_image.read_bytes())
+        yield str(options.test_image), pixels_of(decode_image(upload))[None]
 
 
 @torch.inference_mode()

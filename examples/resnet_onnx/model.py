@@ -9,7 +9,8 @@ import numpy as np
 from onnxruntime import InferenceSession
 from werkzeug.exceptions import abort
 
-from endpoint import inputs
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 from examples.resnet_onnx.pixels import pixels_of
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
@@ -30,13 +31,13 @@ class Model:
         images, logits = *self.session.get_inputs(), *self.session.get_outputs()
         self.input, self.classes = images.name, logits.shape[1]
         self.max_batch = images.shape[0] if isinstance(images.shape[0], int) else 32
-        self.example = inputs.Upload(EXAMPLE.read_bytes())
+        self.example = Upload(EXAMPLE.read_bytes())
 
-    def decode(self, upload: inputs.Upload) -> tuple[np.ndarray, int]:
+    def decode(self, upload: Upload) -> tuple[np.ndarray, int]:
         top_k = str(upload.fields.get("top_k", "")) or str(min(5, self.classes))
         if not re.fullmatch("[0-9]{1,9}", top_k) or not 1 <= int(top_k) <= self.classes:
             abort(400, f"top_k must be a whole number from 1 to {self.classes}.")
-        return pixels_of(inputs.image(upload)), int(top_k) * (upload.route == "top")
+        return pixels_of(decode_image(upload)), int(top_k) * (upload.route == "top")
 
     def predict(self, asked: list[tuple[np.ndarray, int]]) -> list[tuple]:
         started = time.perf_counter()

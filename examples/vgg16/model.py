@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from endpoint import inputs, weights
+from endpoint import weights
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 from examples.vgg16.network import framed, make_network, normalised
 
 FOLDER = "./vgg16"  # where train.py puts a model by default
@@ -24,10 +26,10 @@ class Model:
         network = make_network(len(self.classes), **config["network"])
         network.load_state_dict(load_file(folder / "model.safetensors"))
         self.network, self.device = network.eval().to(device), device
-        self.example = inputs.Upload(EXAMPLE.read_bytes())
+        self.example = Upload(EXAMPLE.read_bytes())
 
-    def decode(self, upload: inputs.Upload) -> np.ndarray:
-        return framed(inputs.image(upload), self.side)
+    def decode(self, upload: Upload) -> np.ndarray:
+        return framed(decode_image(upload), self.side)
 
     @torch.inference_mode()
     def predict(self, images: list[np.ndarray]) -> list[tuple[float, int]]:

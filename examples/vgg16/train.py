@@ -24,7 +24,8 @@ from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 from tqdm import tqdm
 from werkzeug.exceptions import HTTPException
 
-from endpoint import inputs
+from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 from examples.vgg16.model import FOLDER
 from examples.vgg16.network import framed, make_network, normalised
 
@@ -142,7 +143,7 @@ class Pictures(Dataset):
 def read(path: Path) -> Image.Image:
     """Open a picture as the server does."""
     try:
-        return inputs.image(inputs.Upload(path.read_bytes()))
+        return decode_image(Upload(path.read_bytes()))
     except HTTPException as error:
         raise ValueError(f"{path}: {error.description}") from None
 

@@ -1,0 +1,60 @@
+"""An upload to audio samples, or a 4xx; needs soundfile and soxr."""
+
+import re
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+from werkzeug.exceptions import HTTPException, abort
+
+from endpoint.decoders import TimedBytesIO
+from endpoint.uploads import Upload
+
+AUDIO_MAGIC = re.compile(rb"(?s)fLaC|OggS|RIFF....WAVE")  # the first bytes of a file
+MAX_SAMPLE_RATE = 192_000  # Hz
+UNKNOWN_LENGTH = 1 << 62  # frames; what libsndfile reports for a stream
+
+
+def decode_audio(upload: Upload, rate: int, max_seconds: float = 60.0) -> np.ndarray:
+    """Return the upload's samples at `rate` Hz, or a 4xx.
+
+    The channels are mixed to one of float32 (samples,), from -1 to 1.
+    """
+    if not AUDIO_MAGIC.match(upload.data):
+        abort(415, "Not supported audio: send WAV, FLAC or OGG.")
+    try:
+        source = TimedBytesIO(upload.data)
+        with soundfile.SoundFile(source) as recording:
+            samples = _read_mono(recording, max_seconds)
+        if source.is_expired():
+            raise ValueError("decoding takes too long")
+        return soxr.resample(samples, recording.samplerate, rate)
+    except (HTTPException, MemoryError):
+        raise
+    except Exception:  # A decoder may raise anything on a corrupt file.
+        abort(422, "The audio is corrupt or takes too long to decode.")
+
+
+def _read_mono(recording: Any, max_seconds: float) -> np.ndarray:
+    """Read a recording, its channels mixed, but no further than `max_seconds`."""
+    rate, declared_frames = recording.samplerate, recording.frames
+    if rate > MAX_SAMPLE_RATE:
+        abort(413, f"The audio has {rate:,} samples a second, over {MAX_SAMPLE_RATE:,}.")
+    is_stream = declared_frames > UNKNOWN_LENGTH
+    recording.seekable = lambda: False  # soundfile seeks after reading; fails at EOF.
+    max_frames, frames, blocks = int(max_seconds * rate), 0, []
+    while (is_stream or declared_frames <= max_frames) and frames <= max_frames:
+        size = 1 + 1_000_000 // recording.channels
+        block = recording.read(size, dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        if not np.isfinite(block).all():
+            raise ValueError("the samples are not finite")
+        blocks.append(block.clip(-1, 1).mean(1))
+        frames += len(block)
+    else:
+        abort(413, f"The audio lasts over {max_seconds:g} seconds: cut it.")
+    if frames < declared_frames and not is_stream:
+        raise ValueError("the file is truncated")
+    return np.concatenate(blocks)

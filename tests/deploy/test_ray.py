@@ -1,0 +1,168 @@
+"""deploy/ray_serve.py on two nodes, both on this machine, with a GPU each in name."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import picture
+from tests.support.server import ROOT, SCRIPTS, free_port
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.skipif(
+    not (os.environ.get("ENDPOINT_TEST_LONG") and sys.platform == "linux"),
+    reason="takes two minutes and 3 GB: set ENDPOINT_TEST_LONG=1 to run it",
+)
+SECONDS = 12.0  # of load
+
+
+class Cluster:
+    """Two nodes with the addresses 127.0.0.2 and 127.0.0.3."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mark, self.port = uuid.uuid4().hex, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.head = f"127.0.0.2:{free_port()}"
+        self.environment = os.environ | {
+            "CLUSTER_MARK": self.mark,
+            "ENDPOINT_APP": "tests.support.fake_model",
+            "ENDPOINT_MAX_BATCH": "8",
+            "FAKE_SECONDS": "1",
+            "PYTHONPATH": str(ROOT),
+            "RAY_ADDRESS": self.head,
+            "RAY_AUTH_MODE": "disabled",  # Else it leaves a token in HOME.
+            "RAY_TMPDIR": str(folder),
+            "RAY_raylet_start_wait_time_s": "120",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "MAX_REPLICAS": "2",
+        }
+        size = ("--num-cpus=2", "--num-gpus=1", "--object-store-memory=200000000")
+        port = self.head.rpartition(":")[2]
+        head = ("--head", f"--port={port}", "--include-dashboard=false")
+        self.run("ray", "start", "--node-ip-address=127.0.0.2", *head, *size)
+        second = ("--node-ip-address=127.0.0.3", f"--address={self.head}")
+        self.run("ray", "start", *second, *size)
+        address = ("--http-host=127.0.0.1", f"--http-port={self.port}")
+        self.run("serve", "start", "--proxy-location=HeadOnly", *address)
+
+    def run(self, command: str, *options: str) -> None:
+        call = [SCRIPTS / command, *options]
+        done = subprocess.run(
+            call, cwd=ROOT, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def deploy(self, replicas: int) -> None:
+        self.environment["MIN_REPLICAS"] = str(replicas)
+        self.run("serve", "run", "--non-blocking", "deploy.ray_serve:endpoint")
+        self.wait_for(replicas)
+
+    def wait_for(self, replicas: int) -> None:
+        """Wait until that many have answered."""
+        until = time.monotonic() + 90
+        while len(self.processes("ray::ServeReplica:default:Replica")) != replicas:
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        time.sleep(5)  # Ray has yet to hear of it.
+
+    def processes(self, title: str) -> list[int]:
+        """Return those of this cluster alone."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                marked = self.mark.encode() in (folder / "environ").read_bytes()
+                if marked and title.encode() in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    def ask(self, width: int) -> tuple[int, str]:
+        request = urllib.request.Request(self.url, picture(width, 8), method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=100) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def load(self, during=lambda: None) -> tuple[float, list]:
+        """Return captions a second to 64 clients, and what else was answered."""
+        started = time.monotonic()
+        until = started + SECONDS
+        right, others = [], []
+
+        def client(number: int) -> None:
+            while time.monotonic() < until:
+                answer = self.ask(100 + number)
+                good = answer == (200, f"{100 + number} by 8\n")
+                (right if good else others).append(answer)
+
+        with ThreadPoolExecutor(65) as clients:
+            done = [clients.submit(client, number) for number in range(64)]
+            time.sleep(SECONDS / 3)
+            during()
+            [future.result() for future in done]
+        return len(right) / (time.monotonic() - started), others
+
+    def stop(self) -> None:
+        for pid in self.processes(""):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    folder = Path(f"/tmp/ray-{os.getpid()}")  # Its sockets' paths must be short.
+    cluster = object.__new__(Cluster)
+    try:
+        cluster.__init__(folder)
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_replicas_do_more_than_one_and_outlive_a_kill(cluster):
+    cluster.deploy(1)
+    one, others = cluster.load()
+    assert others == []
+    cluster.deploy(2)
+    two, others = cluster.load()
+    print(f"one replica {one:.1f}/s, two {two:.1f}/s")
+    assert others == [] and two > 1.6 * one
+
+    def kill():
+        os.kill(cluster.processes("ray::ServeReplica:default:Replica")[0], 9)
+
+    rest, others = cluster.load(kill)
+    print(f"one killed: {rest:.1f}/s, {len(others)} others")
+    assert {status for status, _ in others} <= {503}
+    assert all(json.loads(body)["status"] == 503 for _, body in others)
+    cluster.wait_for(2)
+    again, others = cluster.load()
+    assert others == [] and again > 1.6 * one
+
+
+def test_contract_over_ray_is_that_over_gunicorn(cluster):
+    cluster.deploy(2)
+    subprocess.run(
+        [sys.executable, "-m", "flask", "smoke", cluster.url], cwd=ROOT, check=True
+    )
+    assert cluster.ask(13)[0] == 500
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(f"{cluster.url}/nowhere", timeout=10)
+    with refusal.value as answer:
+        assert answer.code == 404
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.headers["X-Request-Id"]
+    with urllib.request.urlopen(f"{cluster.url}/ping", timeout=10) as answer:
+        assert answer.status == 200

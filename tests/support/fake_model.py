@@ -1,0 +1,46 @@
+"""A model without weights: it tells a picture's size, and fails as the width orders."""
+
+import os
+import sys
+import time
+
+from endpoint.decoders.image import decode_image
+
+FAILS, IS_FATAL, HANGS, EXITS = 13, 17, 19, 23  # widths in pixels
+
+SECONDS = float(os.environ.get("FAKE_SECONDS", 0))  # that a batch takes
+MEMORY = int(os.environ.get("FAKE_MEMORY", 1000))  # inputs in a batch that fit
+LOADING = float(os.environ.get("FAKE_LOADING", 0))  # seconds
+
+
+class Model:
+    name = "fake"
+    revision = "1"
+    max_batch = 32
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.batches: list[list[int]] = []  # of widths
+        time.sleep(LOADING)
+
+    def decode(self, upload):
+        return decode_image(upload).size
+
+    def predict(self, sizes):
+        widths = [width for width, height in sizes]
+        self.batches.append(widths)
+        time.sleep(SECONDS)
+        if len(sizes) > MEMORY:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        if FAILS in widths:
+            raise ValueError("secret of the model")
+        if IS_FATAL in widths:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        if HANGS in widths:
+            time.sleep(1000)
+        if EXITS in widths:
+            sys.exit("a model that ends its thread")
+        return [f"{width} by {height}" for width, height in sizes]
+
+    def encode(self, text):
+        return {"caption": text}
