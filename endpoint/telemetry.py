@@ -26,15 +26,22 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90)
 
 requests = Counter("endpoint_requests", "Requests answered, by status.", ["status"])
 stage_seconds = Histogram(
-    "endpoint_stage_seconds", "Seconds of an input in a stage.", ["stage"], buckets=SECONDS
+    "endpoint_stage_seconds",
+    "Seconds of an input in a stage.",
+    ["stage"],
+    buckets=SECONDS,
 )
 batch_size = Histogram(
     "endpoint_batch_size", "Inputs in a call of predict.", buckets=BATCH_SIZES
 )
 queue_size = Gauge(
-    "endpoint_queue_size", "Inputs that are decoded or wait.", multiprocess_mode="livesum"
+    "endpoint_queue_size",
+    "Inputs that are decoded or wait.",
+    multiprocess_mode="livesum",
 )
-dropped = Counter("endpoint_dropped", "Inputs that were not run, by reason.", ["reason"])
+dropped = Counter(
+    "endpoint_dropped", "Inputs that were not run, by reason.", ["reason"]
+)
 batch_splits = Counter(
     "endpoint_batch_splits", "Batches split in half after a failure.", ["reason"]
 )
@@ -75,7 +82,10 @@ class JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         fields = getattr(record, "fields", None) or {"message": record.getMessage()}
-        line: dict[str, Any] = {"time": f"{now}.{int(record.msecs):03d}Z", "level": record.levelname}
+        line: dict[str, Any] = {
+            "time": f"{now}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+        }
         line |= {"process": record.process, **fields}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
