@@ -1,10 +1,15 @@
 """What a model file defines, read once: its methods and its optional attributes."""
 
+import importlib
+import logging
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from endpoint.device import find_device
 from endpoint.uploads import Upload
+
+log = logging.getLogger(__name__)
 
 
 class Model(Protocol):
@@ -47,11 +52,29 @@ class ModelInfo:
         return cls(**{"name": name} | own | {"device": device})
 
     @property
+    def version(self) -> str:
+        return f"{self.name}@{self.revision}" if self.revision else self.name
+
+    @property
     def can_draw(self) -> bool:
         return self.draw is not _no_drawing
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `GET /` shows."""
-        shown = ("name", "revision", "device", "accepts", "fields", "routes")
-        values = {each: getattr(self, each) for each in shown}
-        return {"model": values.pop("name")} | values
+        """Return what `GET /` and `GET /health` show."""
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "device": self.device,
+            "accepts": self.accepts,
+            "fields": dict(self.fields),
+            "routes": list(self.routes),
+        }
+
+
+def load_model(module: str, device: str) -> tuple[Model, ModelInfo]:
+    """Load the class Model of a module onto a device: cuda, cpu, or "" to find one."""
+    device = find_device(device)
+    model = importlib.import_module(module).Model(device)
+    info = ModelInfo.of(model, module, device)
+    log.info("Serving %s on %s.", info.version, device)
+    return model, info

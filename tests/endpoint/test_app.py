@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from endpoint import create_app
-from tests.support import fake_model as fake
 from tests.conftest import picture, ready, upload
+from tests.support import fake_model as fake
 
 URLENCODED = "application/x-www-form-urlencoded"  # what curl calls any body
 JSON = {"Accept": "application/json"}

@@ -9,8 +9,8 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoderModel
 
 from benchmarks import checkpoint
-from endpoint.uploads import Upload
 from endpoint.model import Model
+from endpoint.uploads import Upload
 from tests.conftest import picture
 from tests.support.server import Server
 

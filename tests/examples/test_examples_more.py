@@ -32,7 +32,7 @@ BULLDOG = ROOT / "french_bulldog.jpg"
 
 
 def serve(name: str, model: Path) -> Server:
-    variables = {"ENDPOINT_APP": f"examples.{name}", "ENDPOINT_MODEL": model}
+    variables = {"ENDPOINT_MODULE": f"examples.{name}", "ENDPOINT_MODEL": model}
     return Server("gunicorn", OMP_NUM_THREADS=1, **variables).wait_for(200, 120)
 
 
