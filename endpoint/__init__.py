@@ -35,16 +35,11 @@ def create_app(module: str | None = None) -> Flask:
     app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
     app.config.update(MODULE=module, MAX_FORM_PARTS=100)
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
-    app.extensions["batcher"] = batcher = Batcher(
-        partial(load_model, module, settings.device),
-        ModelInfo(module),
-        settings.queue,
-        settings.deadline,
-        settings.max_batch,
-        settings.max_batch_delay / 1000,
-        # A debug server keeps running so that you can fix the file.
-        exit=bool if app.debug else os._exit,
-    )
+    # A debug server keeps running so that you can fix the file.
+    exit = bool if app.debug else os._exit
+    load = partial(load_model, module, settings.device)
+    batcher = Batcher(load, ModelInfo(module), settings, exit)
+    app.extensions["batcher"] = batcher
     app.register_blueprint(routes)
     app.register_error_handler(Exception, error_response)
     app.cli = Commands()
