@@ -50,7 +50,7 @@ def predict(route: str = "") -> Response:
     jobs = [submit(upload, wait=index > 0) for index, upload in enumerate(uploads)]
     answers = [collect(job) for job in jobs]
     if len(answers) == 1 and isinstance(answers[0], HTTPException):
-        raise answers[0]
+        return responses.error_response(answers[0])
     return responses.respond(answers)
 
 

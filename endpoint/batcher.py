@@ -55,8 +55,8 @@ class Runner:
 
     def run_next_batch(self, model: Model) -> None:
         """Wait for jobs and finish a batch of them; raise GPUFailed."""
-        is_cooling_down = time.monotonic() < self._oom_until
-        limit = self._oom_limit if is_cooling_down else self.max_batch
+        is_oom = time.monotonic() < self._oom_until
+        limit = self._oom_limit if is_oom else self.max_batch
         delay = min(self.seconds_per_input, self.max_delay)
         self.running = self.queue.next_batch(limit, self._last_demand, delay)
         if not self.running:
