@@ -1,9 +1,84 @@
-"""A model behind HTTP: `flask run` and `gunicorn "endpoint:create_app()"`."""
+"""A model behind HTTP: `flask run`, or `gunicorn`, which calls `endpoint:serve()`."""
+
+import importlib
+import os
+from functools import partial
+from pathlib import Path
+
+import click
+from flask import Flask
+from flask.cli import AppGroup
+from flask.helpers import get_debug_flag
+from flask.json.provider import DefaultJSONProvider
+from werkzeug.serving import is_running_from_reloader
+
+from endpoint.app import routes
+from endpoint.batcher import Batcher
+from endpoint.model_info import ModelInfo, load_model
+from endpoint.responses import error_response
+from endpoint.settings import read_settings
+from endpoint.telemetry import configure_logging
+from endpoint.uploads import InMemoryRequest
+
+TOOLS = Path(__file__).parent.parent / "tools"
 
 
-def create_app(module: str | None = None):
-    """Return the Flask app that serves the class Model of a module."""
-    # Imported here: not all modules of this package need Flask and half a second.
-    from endpoint.app import create_app
+def create_app(module: str | None = None) -> Flask:
+    """Put the app together; under `flask run`, also begin to load the model."""
+    settings = read_settings()
+    module = module or settings.module
+    configure_logging()
+    app = Flask("endpoint")
+    app.request_class = InMemoryRequest
+    app.json = json = DefaultJSONProvider(app)
+    json.sort_keys = False  # The first value of an answer is its plain text.
+    app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
+    app.config.update(MODULE=module, MAX_FORM_PARTS=100)
+    app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
+    app.extensions["batcher"] = batcher = Batcher(
+        partial(load_model, module, settings.device),
+        ModelInfo(module),
+        settings.queue,
+        settings.deadline,
+        settings.max_batch,
+        settings.max_batch_delay / 1000,
+        # A debug server keeps running so that you can fix the file.
+        exit=bool if app.debug else os._exit,
+    )
+    app.register_blueprint(routes)
+    app.register_error_handler(Exception, error_response)
+    app.cli = Commands()
+    if is_flask_run():
+        batcher.start()
+    return app
 
-    return create_app(module)
+
+def serve() -> Flask:
+    """Return the app for a WSGI server, and begin to load the model."""
+    app = create_app()
+    app.extensions["batcher"].start()
+    return app
+
+
+def is_flask_run() -> bool:
+    """Tell `flask run` from other commands, and from the parent of its reloader."""
+    command = click.get_current_context(silent=True)
+    if command is None or command.info_name != "run":
+        return False
+    reload = command.params.get("reload")
+    reload = get_debug_flag() if reload is None else reload
+    return is_running_from_reloader() or not reload
+
+
+class Commands(AppGroup):
+    """`flask check` and the like: modules of tools/, imported only when called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        names = ("bake", "check", "predict", "smoke")
+        return [name for name in names if (TOOLS / f"{name}.py").is_file()]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        command: click.Command = getattr(importlib.import_module(f"tools.{name}"), name)
+        return command

@@ -1,188 +1,166 @@
-"""HTTP to a model and back: routes, limits, the key, what every answer carries."""
+"""HTTP: the routes, the API key, and what every response carries."""
 
-import importlib
-import os
+import hmac
 import re
 import time
 import uuid
-from collections.abc import Callable
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
+from urllib.parse import quote
 
-import click
-from flask import Flask, Response, current_app, g, request
-from flask.helpers import get_debug_flag
-from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
-from werkzeug.serving import is_running_from_reloader
+from flask import Blueprint, Response, current_app, g, request
+from prometheus_client import CONTENT_TYPE_LATEST
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 
-from endpoint import (
-    answers,
-    cli,
-    clients,
-    device,
-    inputs,
-    logs,
-    metrics,
-    openapi,
-    settings,
-)
-from endpoint.batcher import Entry, Worker
+from endpoint import responses, telemetry
+from endpoint.batcher import Batcher, State
+from endpoint.jobs import Job, NotReady
+from endpoint.openapi import render_openapi
+from endpoint.uploads import Upload, parse_uploads, usage
 
-SERVED = {"revision": None, "accepts": "image/*", "fields": {}, "routes": ()}
+routes = Blueprint("endpoint", __name__)
+STAGES = ("decode", "queue", "predict")  # of a job
 
 
-class Model(Protocol):
-    """What a model file defines under this name."""
-
-    def __init__(self, device: str) -> None: ...
-    def decode(self, upload: Upload) -> Any: ...
-    def predict(self, inputs: list[Any]) -> list[Any]: ...
-    def encode(self, output: Any) -> dict[str, Any]: ...
+def batcher() -> Batcher:
+    batcher: Batcher = current_app.extensions["batcher"]
+    return batcher
 
 
-def create_app(module: str | None = None) -> Flask:
-    """Return the app that serves the class Model of a module."""
-    app = Flask("endpoint", static_folder=None)
-    settings.configure(app)
-    module = app.config["APP"] = module or app.config.get("APP", "endpoint.model")
-    app.extensions["served"] = {"model": module, "device": None} | SERVED
-    app.extensions["batcher"] = Worker(
-        partial(load, app, module),
-        app.config["QUEUE"],
-        app.config["DEADLINE"],
-        app.config["MAX_BATCH"],
-        # While one debugs, the process stays and waits for the file to be mended.
-        exit=bool if app.debug else os._exit,
-    )
-    add_routes(app)
-    app.before_request(begin)
-    app.after_request(logs.answered)
-    app.after_request(finish)
-    for command in cli.COMMANDS:
-        app.cli.add_command(command)
-    app.register_error_handler(Exception, answers.problem)
-    if is_serving():
-        app.extensions["batcher"].start()
-    return app
-
-
-def add_routes(app: Flask) -> None:
-    app.add_url_rule("/", view_func=index)
-    app.add_url_rule("/ping", view_func=ping)
-    app.add_url_rule("/health", view_func=health)
-    app.add_url_rule("/metrics", view_func=metrics.response)
-    app.add_url_rule("/openapi.json", view_func=openapi.contract)
-    for path in ("/", "/predict", "/predict/<route>"):
-        app.add_url_rule(path, view_func=predict, methods=["POST", "PUT"])
-
-
-def is_serving() -> bool:
-    """Tell a server from other `flask` commands and from the reloader's parent."""
-    command = click.get_current_context(silent=True)
-    if command is None or is_running_from_reloader():
-        return True
-    reload = command.params.get("reload")
-    reload = get_debug_flag() if reload is None else reload
-    return command.info_name == "run" and not reload
-
-
-def load(app: Flask, module: str) -> Model:
-    """Make the module's Model; runs on the worker's thread."""
-    where = device.find(app.config.get("DEVICE"))
-    model = importlib.import_module(module).Model(where)
-    served = app.extensions["served"]
-    served |= {"model": getattr(model, "name", module), "device": where}
-    served |= {name: getattr(model, name, SERVED[name]) for name in SERVED}
-    revision = f"@{served['revision']}" if served["revision"] else ""
-    app.logger.info("Serving %s%s on %s.", served["model"], revision, where)
-    return model
-
-
-def begin() -> None:
+@routes.before_app_request
+def start_timing() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given) else uuid.uuid4().hex
-    g.seconds = dict.fromkeys(("decode", "queue", "predict"), 0.0)
-    g.started, g.batch = time.monotonic(), 0
+    g.timings = dict.fromkeys(STAGES, 0.0)  # seconds; for several files the longest
+    g.started, g.batch_size = time.monotonic(), 0
 
 
-def finish(response: Response) -> Response:
-    timings = (f"{stage};dur={1000 * g.seconds[stage]:.1f}" for stage in g.seconds)
-    response.headers["Server-Timing"] = ", ".join(timings)
-    response.headers["X-Request-Id"] = g.request_id
-    response.vary.add("Accept")
-    metrics.requests.labels(response.status_code).inc()
-    return response
-
-
+@routes.route("/", methods=["POST", "PUT"])
+@routes.route("/predict", methods=["POST", "PUT"])
+@routes.route("/predict/<route>", methods=["POST", "PUT"])
 def predict(route: str = "") -> Response:
-    """Answer for each file of the request."""
-    clients.authorize()
-    worker().check()  # A refusal should not wait for the body.
-    served = current_app.extensions["served"]
-    if route and route not in served["routes"]:
+    """Answer every upload of the request, in order."""
+    authorize()
+    if refusal := batcher().refusal():  # before the body is read
+        raise refusal
+    info = batcher().info
+    if route and route not in info.routes:
         raise NotFound
-    uploads = inputs.uploads(request, served["accepts"], route)
-    entries = [attempt(submit, upload, upload is uploads[0]) for upload in uploads]
-    results = [attempt(result, entry) for entry in entries]
-    if len(results) == 1 and isinstance(results[0], HTTPException):
-        raise results[0]
-    return answers.negotiate(results)
+    uploads = parse_uploads(request, info.accepts, route)
+    jobs = [submit(upload, wait=index > 0) for index, upload in enumerate(uploads)]
+    answers = [collect(job) for job in jobs]
+    if len(answers) == 1 and isinstance(answers[0], HTTPException):
+        raise answers[0]
+    return responses.respond(answers)
 
 
-def attempt(step: Callable, *arguments: Any) -> Any:
-    """Return the step's value or, in its place, what HTTP calls its error."""
+def authorize() -> None:
+    """Raise 401 for a request without ENDPOINT_API_KEY, if that is set."""
+    key = current_app.config["API_KEY"]
+    bearer = request.authorization and request.authorization.token
+    sent = (bearer or "", request.headers.get("X-API-Key", ""))
+    if key and not any([hmac.compare_digest(key.encode(), s.encode()) for s in sent]):
+        raise Unauthorized(
+            "Send the API key: Authorization: Bearer KEY, or X-API-Key: KEY.",
+            www_authenticate=WWWAuthenticate("bearer"),
+        )
+
+
+def submit(upload: Upload, wait: bool) -> Job | HTTPException:
+    """Decode and queue an upload; with `wait`, wait while the queue is full."""
+    is_disconnected = request.environ.get("endpoint.is_disconnected", lambda: False)
+    deadline = g.started + current_app.config["DEADLINE"]
+    job = Job(g.request_id, deadline, is_disconnected)
     try:
-        return step(*arguments)
+        return batcher().submit(upload, job, wait)
     except Exception as error:
-        return answers.as_http(error)
+        job.enter("done")
+        record_timings(job)
+        return responses.to_http_error(error)
 
 
-def submit(upload: Upload, first: bool) -> Entry:
-    """Queue one file; those after a request's first wait for a place in the queue."""
-    started = time.monotonic()
+def collect(job: Job | HTTPException) -> responses.Answer:
+    """Wait for a job's output and encode it."""
+    if isinstance(job, HTTPException):
+        return job
     try:
-        gone = partial(clients.hung_up, request.environ.get("gunicorn.socket"))
-        return worker().submit(upload, g.request_id, gone, wait=not first)
+        return responses.encode(batcher().model, batcher().info, job.result())
+    except Exception as error:
+        return responses.to_http_error(error)
     finally:
-        g.seconds["decode"] += time.monotonic() - started
+        g.batch_size = max(g.batch_size, job.batch_size)
+        record_timings(job)
 
 
-def result(entry: Entry | HTTPException) -> answers.Answer:
-    """Wait for an entry's output and encode it."""
-    if isinstance(entry, HTTPException):
-        raise entry
-    try:
-        return answers.encode(worker().model, entry.result())
-    finally:
-        g.batch = max(g.batch, entry.batch)
-        for stage, seconds in entry.seconds.items():
-            g.seconds[stage] = max(g.seconds[stage], seconds)
-            metrics.stages.labels(stage).observe(seconds)
+def record_timings(job: Job) -> None:
+    for stage in STAGES:
+        g.timings[stage] = max(g.timings[stage], job.timings[stage])
+        telemetry.stage_seconds.labels(stage).observe(job.timings[stage])
 
 
+@routes.get("/")
 def index() -> dict[str, Any] | str:
-    """Tell what is served: the page in a browser, else JSON."""
-    if answers.wants_page():
-        return answers.page()
-    state, _ = worker().health()
-    served = current_app.extensions["served"]
-    return served | {"state": state, "use": inputs.how_to_send(served["accepts"])}
+    """Describe what is served: the page in a browser, else JSON."""
+    if responses.wants_page():
+        return responses.render_page()
+    info = batcher().info
+    return info.to_json() | {"state": batcher().state, "use": usage(info.accepts)}
 
 
+@routes.get("/ping")
 def ping() -> tuple[str, int]:
-    """Answer a load balancer: 204 while loading, 200 ready, 503 sick."""
-    state, reason = worker().health()
-    if state == "failed":
-        raise ServiceUnavailable(f"{reason}.")
-    return "", 204 if state == "loading" else 200
+    """Answer a load balancer: 204 while loading, 200 when ready, 503 after a failure."""
+    state, reason = batcher().health()
+    if state == State.FAILED:
+        raise NotReady(reason)
+    return "", 204 if state == State.LOADING else 200
 
 
+@routes.get("/health")
 def health() -> tuple[dict[str, Any], int]:
-    """Tell the same in words; 503 as well while loading, for readiness probes."""
-    state, reason = worker().health()
-    body = {"state": state, "reason": reason} | current_app.extensions["served"]
-    return body, 200 if state == "ready" else 503
+    """Return the state with its reason; 503 unless ready, for readiness probes."""
+    state, reason = batcher().health()
+    body = {"state": state, "reason": reason} | batcher().info.to_json()
+    return body, 200 if state == State.READY else 503
 
 
-def worker() -> Worker:
-    return current_app.extensions["batcher"]
+@routes.get("/metrics")
+def metrics() -> Response:
+    return Response(telemetry.metrics(), content_type=CONTENT_TYPE_LATEST)
+
+
+@routes.get("/openapi.json")
+def openapi() -> Response:
+    state, reason = batcher().health()
+    if state != State.READY:  # Until it is loaded, the model's inputs are unknown.
+        raise NotReady(reason)
+    return Response(render_openapi(batcher()), mimetype="application/json")
+
+
+@routes.after_app_request
+def add_headers(response: Response) -> Response:
+    """Add the headers that every response carries, and log the request."""
+    ms = {stage: 1000 * seconds for stage, seconds in g.timings.items()}
+    durations = (f"{stage};dur={ms[stage]:.1f}" for stage in ms)
+    response.headers["Server-Timing"] = ", ".join(durations)
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers["X-Model"] = quote(batcher().info.version, safe="/@:.-_ ")
+    response.headers["Content-Security-Policy"] = responses.CONTENT_SECURITY_POLICY
+    response.vary.add("Accept")
+    telemetry.requests.labels(response.status_code).inc()
+    telemetry.log_request(
+        {
+            "id": g.request_id,
+            # At a unix socket only the proxy knows the client's address.
+            "client": request.remote_addr or request.headers.get("X-Real-IP", "-"),
+            "method": request.method,
+            "path": request.path,
+            "status": response.status_code,
+            "received": request.content_length or 0,
+            "sent": response.content_length or 0,
+            "ms": round(1000 * (time.monotonic() - g.started), 1),
+            **{f"{stage}_ms": round(ms[stage], 1) for stage in ms},
+            "batch": g.batch_size,
+        }
+    )
+    return response

@@ -7,24 +7,24 @@ import os
 log = logging.getLogger(__name__)
 
 
-def find(wanted: str | None = None) -> str:
-    """Return the wanted device, else "cuda" where a GPU answers, else "cpu"."""
+def find_device(wanted: str = "") -> str:
+    """Return the wanted device, else "cuda" where there is a GPU, else "cpu"."""
     if wanted:
         return wanted
-    gpus = _gpus()
+    gpus = count_gpus()
     if gpus == 1:
         return "cuda"
-    if gpus:  # Each of gunicorn's workers takes the next one.
+    if gpus:  # Each of gunicorn's workers takes the next GPU.
         return f"cuda:{int(os.environ.get('GUNICORN_WORKER', 0)) % gpus}"
     log.warning("NO GPU FOUND: serving on the CPU, which is many times slower.")
     return "cpu"
 
 
-def _gpus() -> int:
+def count_gpus() -> int:
     """Count the GPUs that NVIDIA's driver shows to this process.
 
-    The driver itself is asked, because a model may run without torch, and because
-    `CUDA_VISIBLE_DEVICES` and containers hide GPUs that `/dev` still shows.
+    torch is not asked, because a model may run without it; nor is /dev, because
+    containers and `CUDA_VISIBLE_DEVICES` hide GPUs that it still shows.
     """
     try:
         driver = ctypes.CDLL("libcuda.so.1")

@@ -1,159 +1,144 @@
-"""Outputs and errors to what is read: text, JSON, a picture, a problem or the page."""
+"""Outputs and errors to responses: text, JSON, PNG, problem+json or the page."""
 
 import base64
-import hashlib
 import io
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from flask import (
-    Response,
-    after_this_request,
-    current_app,
-    jsonify,
-    render_template,
-    request,
-)
+from flask import Response, current_app, json, jsonify, render_template, request
 from PIL import Image
 from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from endpoint.batcher import Failed, Gone, Late, NotReady
+from endpoint import jobs
+from endpoint.model_info import Model, ModelInfo
 
 TEXT, JSON, HTML, PNG = "text/plain", "application/json", "text/html", "image/png"
-Answer = dict[str, Any] | bytes | HTTPException  # bytes are a picture, as PNG
-# For the errors that Werkzeug raises: its own descriptions speak to programmers.
-SENTENCES = {
-    400: "The request is malformed: send it anew.",
-    404: "There is nothing here: POST to /, or GET / to see what is served.",
-    405: "This address takes another method: POST to / or /predict, GET the others.",
-    500: "The server failed on this request; its log says why.",
+Answer = dict[str, Any] | bytes | HTTPException  # bytes are an image, as PNG
+# For the errors that Werkzeug raises: its own descriptions address programmers.
+DEFAULT_DETAIL = {
+    400: "The request is malformed.",
+    404: "Not found: POST to /, or GET / to see what is served.",
+    405: "Method not allowed: POST to / or /predict, GET the other URLs.",
+    500: "The server failed on this request; the reason is in its log.",
 }
+# The page loads its own script and style, shows files and calls this server only.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src blob: data:; "
+    "media-src blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
+)
 
 
-class ClientGone(HTTPException):
-    """Nobody reads this answer; nginx's number tells it apart in log and metrics."""
+class ClientClosedRequest(HTTPException):
+    """nginx's status 499: no client reads it, but log and metrics can tell it apart."""
 
-    code = 499
-    name = "Client Closed Request"
-    description = "The client hung up."
+    code, name, description = 499, "Client Closed Request", "The client disconnected."
 
 
-def as_http(error: Exception) -> HTTPException:
-    """Return the HTTP error; one that nobody foresaw is logged and becomes a 500."""
+def to_http_error(error: Exception) -> HTTPException:
+    """Return the HTTP error for an error; an unexpected one is logged and a 500.
+
+    It is without a traceback, which would keep uploads and images in memory.
+    """
     match error:
         case HTTPException():
+            error.__context__ = error.__cause__ = error.__traceback__ = None
             return error
-        case NotReady():
-            wait = error.retry_after
-            sentence = f"{error}: try again in {wait} s."
-            return exceptions.ServiceUnavailable(sentence, retry_after=wait)
-        case Late():
-            return exceptions.GatewayTimeout("The deadline passed: try again later.")
-        case Gone():
-            return ClientGone()
+        case jobs.NotReady():
+            detail = f"{error}: retry in {error.retry_after} s."
+            return exceptions.ServiceUnavailable(detail, retry_after=error.retry_after)
+        case jobs.DeadlineExceeded():
+            return exceptions.GatewayTimeout("The deadline passed: retry later.")
+        case jobs.ClientDisconnected():
+            return ClientClosedRequest()
+        case jobs.PredictionFailed():
+            return InternalServerError("The model failed on this input.")
         case MemoryError():
-            return exceptions.ServiceUnavailable(
-                "No memory is left now.", retry_after=5
-            )
-        case Failed():
-            return InternalServerError("The model failed on this input: send another.")
+            detail = "The server is out of memory: retry in 5 s."
+            return exceptions.ServiceUnavailable(detail, retry_after=5)
     current_app.logger.error("A request failed:", exc_info=error)
     return InternalServerError()
 
 
-def details(error: HTTPException) -> dict[str, Any]:
+def problem_body(error: HTTPException) -> dict[str, Any]:
     """Return the fields of RFC 9457."""
-    own = error.description != type(error).description
-    detail = error.description if own else SENTENCES.get(error.code, error.description)
+    detail = error.description
+    if detail == type(error).description:
+        detail = DEFAULT_DETAIL.get(error.code or 500, detail or error.name)
     return {"title": error.name, "status": error.code, "detail": detail}
 
 
-def problem(error: Exception) -> Response:
-    """Answer with an error; a browser's form gets it on the page."""
-    error = as_http(error)
-    response = error.get_response()  # It holds Allow, Retry-After and the like.
+def error_response(error: Exception) -> Response:
+    """Respond to an error; a browser's form gets it on the page."""
+    error = to_http_error(error)
     if wants_page():
-        response.data, response.mimetype = page([error]), HTML
+        response = Response(render_page([error]), error.code, mimetype=HTML)
     else:
-        response.data = current_app.json.dumps(details(error)) + "\n"
-        response.mimetype = "application/problem+json"
+        body = json.dumps(problem_body(error)) + "\n"
+        response = Response(body, error.code, mimetype="application/problem+json")
+    for name, value in error.get_headers():  # Allow, Retry-After and the like
+        response.headers.setdefault(name, value)
     return response
 
 
-def encode(model: Any, output: Any) -> Answer:
-    """Return an output as the model writes it or, where that is asked for, draws it."""
+def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
+    """Encode the output; draw it if an image was requested, or the page."""
     kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
-    draw = getattr(model, "draw", lambda output: None)
-    drawn = draw(output) if kind in (HTML, PNG) else None
-    answer = drawn if drawn and kind == PNG else model.encode(output)
+    drawing = info.draw(output) if info.draw and kind in (HTML, PNG) else None
+    answer: Any = drawing if drawing and kind == PNG else model.encode(output)
     if isinstance(answer, Image.Image):
-        return png(answer)
-    if drawn:  # The page shows both.
-        answer = answer | {"image": _uri(png(drawn))}
-    return answer
+        return encode_png(answer)
+    if drawing:  # The page shows both.
+        answer = answer | {"image": data_uri(encode_png(drawing))}
+    return dict(answer)
 
 
-def negotiate(answers: Sequence[Answer]) -> Response:
-    """Write the answers as the client likes them, those to its files in their order."""
-    drawn = any(isinstance(answer, bytes) for answer in answers)
-    kinds = (PNG, JSON, HTML, TEXT) if drawn else (TEXT, JSON, HTML)
+def respond(answers: Sequence[Answer]) -> Response:
+    """Write the answers, in the order of the uploads, as the client accepts them."""
+    has_image = any(isinstance(answer, bytes) for answer in answers)
+    kinds = (PNG, JSON, HTML, TEXT) if has_image else (TEXT, JSON, HTML)
     kind = request.accept_mimetypes.best_match(kinds, default=kinds[0])
     if kind == HTML:
-        return Response(page(answers), mimetype=kind)
-    if kind == PNG and len(answers) == 1:
-        return Response(answers[0], mimetype=kind)
-    items = [item(answer) for answer in answers]
-    if kind != TEXT:  # A PNG holds no more than one picture; JSON holds them all.
-        return jsonify(items[0] if len(items) == 1 else {"predictions": items})
-    return Response("".join(f"{_line(item)}\n" for item in items), mimetype=kind)
+        return Response(render_page(answers), mimetype=HTML)
+    if kind == PNG and isinstance(answers[0], bytes) and len(answers) == 1:
+        return Response(answers[0], mimetype=PNG)
+    if kind == TEXT:
+        lines = [f"{_first_value(answer)}\n" for answer in answers]
+        return Response("".join(lines), mimetype=TEXT)
+    items = [to_json(answer) for answer in answers]
+    return jsonify(items[0] if len(items) == 1 else {"predictions": items})
 
 
-def page(answers: Sequence[Answer] = ()) -> str:
-    """Return the upload page with the answers to the files it sent."""
-    items = [item(answer) for answer in answers]
-    served = current_app.extensions["served"]
-    text = render_template("index.html", items=items, served=served)
-    after_this_request(partial(_protect, text))
-    return text
+def _first_value(answer: Answer) -> str:
+    if isinstance(answer, HTTPException):
+        return f"error: {problem_body(answer)['detail']}"
+    return str(next(iter(to_json(answer).values())))
 
 
-def _protect(text: str, response: Response) -> Response:
-    """Let the page run and wear its own, show files, ask this server: nothing else."""
-    style = text.partition("<style>")[2].partition("</style>")[0]
-    script = text.rpartition("<script>")[2].partition("</script>")[0]
-    own = (hashlib.sha256(part.encode()).digest() for part in (style, script))
-    style, script = (base64.b64encode(digest).decode() for digest in own)
-    response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; script-src 'sha256-{script}'; "
-        f"style-src 'sha256-{style}'; img-src blob: data:; media-src blob:; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
-    )
-    return response
+def to_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer as a JSON object, an image as a data: URI."""
+    if isinstance(answer, HTTPException):
+        return {"error": problem_body(answer)}
+    return {"image": data_uri(answer)} if isinstance(answer, bytes) else answer
+
+
+def render_page(answers: Sequence[Answer] = ()) -> str:
+    """Return the upload page with the answers to the files that it sent."""
+    items = [(isinstance(each, HTTPException), to_json(each)) for each in answers]
+    info = current_app.extensions["batcher"].info
+    return render_template("index.html", items=items, info=info)
 
 
 def wants_page() -> bool:
     return request.accept_mimetypes.best_match((JSON, HTML)) == HTML
 
 
-def item(answer: Answer) -> dict[str, Any]:
-    if isinstance(answer, HTTPException):
-        return {"error": details(answer)}
-    return {"image": _uri(answer)} if isinstance(answer, bytes) else answer
-
-
-def _line(item: dict[str, Any]) -> str:
-    error = item.get("error")
-    return f"error: {error['detail']}" if error else str(next(iter(item.values())))
-
-
-def png(picture: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG")
+    image.save(file, "PNG")
     return file.getvalue()
 
 
-def _uri(png: bytes) -> str:
+def data_uri(png: bytes) -> str:
     return f"data:{PNG};base64,{base64.b64encode(png).decode()}"

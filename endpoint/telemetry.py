@@ -1,49 +1,123 @@
-"""What `/metrics` tells: Prometheus figures, summed over gunicorn's workers."""
+"""Prometheus metrics, and one log line a request, as text or as JSON."""
 
+import json
+import logging
 import os
+import re
+import time
+from typing import Any
 
-import prometheus_client as prometheus
-from flask import Response
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
-requests = prometheus.Counter(
-    "endpoint_requests", "Requests answered, by status.", ["status"]
-)
-stages = prometheus.Histogram(
+from endpoint.settings import read_settings
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90)
+
+requests = Counter("endpoint_requests", "Requests answered, by status.", ["status"])
+stage_seconds = Histogram(
     "endpoint_stage_seconds",
-    "Time an input spent decoding, in the queue and in predict.",
+    "Seconds of an input in a stage.",
     ["stage"],
-    # From an answer of a GPU to the default deadline.
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90),
+    buckets=SECONDS,
 )
-batches = prometheus.Histogram(
-    "endpoint_batch_size",
-    "Inputs in a call of predict.",
-    buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+batch_size = Histogram(
+    "endpoint_batch_size", "Inputs in a call of predict.", buckets=BATCH_SIZES
 )
-queued = prometheus.Gauge(
-    "endpoint_queued",
-    "Inputs that decode or wait for the model.",
+queue_size = Gauge(
+    "endpoint_queue_size",
+    "Inputs that are decoded or wait.",
     multiprocess_mode="livesum",
 )
-dropped = prometheus.Counter(
-    "endpoint_dropped",
-    "Inputs never run: past their deadline, client gone.",
-    ["reason"],
+dropped = Counter(
+    "endpoint_dropped", "Inputs that were not run, by reason.", ["reason"]
 )
-splits = prometheus.Counter(
-    "endpoint_splits", "Batches halved after a failure.", ["reason"]
+batch_splits = Counter(
+    "endpoint_batch_splits", "Batches split in half after a failure.", ["reason"]
 )
-ready = prometheus.Gauge(
-    "endpoint_ready", "Processes whose model can answer.", multiprocess_mode="livesum"
+ready = Gauge(
+    "endpoint_ready", "Processes whose model is ready.", multiprocess_mode="livesum"
 )
+# Metrics under the names they had before; they go with the next release.
+OLD_NAMES = {
+    "endpoint_queue_size": "endpoint_queued",
+    "endpoint_batch_splits": "endpoint_splits",
+}
 
 
-def response() -> Response:
-    """Return the figures of all processes."""
-    registry = prometheus.REGISTRY
+def metrics() -> str:
+    """Return the metrics of all worker processes, in the Prometheus text format."""
+    registry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = prometheus.CollectorRegistry()
+        registry = CollectorRegistry()
         MultiProcessCollector(registry)
-    figures = prometheus.generate_latest(registry)
-    return Response(figures, content_type=prometheus.CONTENT_TYPE_LATEST)
+    text = generate_latest(registry).decode()
+    for new, old in OLD_NAMES.items():
+        lines = re.findall(rf"^.*\b{new}(?:_total)?\b.*\n", text, re.M)
+        text += "".join(lines).replace(new, old)
+    return text
+
+
+class TextFormatter(logging.Formatter):
+    """Lines in the format that gunicorn uses for its own."""
+
+    def __init__(self) -> None:
+        format = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
+        super().__init__(format, "%Y-%m-%d %H:%M:%S %z")
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object a line; a record's `fields` are among its values."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        fields = getattr(record, "fields", None) or {"message": record.getMessage()}
+        line: dict[str, Any] = {
+            "time": f"{now}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+        }
+        line |= {"process": record.process, **fields}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def formatter() -> logging.Formatter:
+    return JSONFormatter() if read_settings().log == "json" else TextFormatter()
+
+
+def configure_logging() -> None:
+    """Log to stderr, unless the root logger has a handler already."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter())
+    logging.basicConfig(handlers=[handler])
+    logging.getLogger("endpoint").setLevel("INFO")
+    # The development server logs each request too, in less detail.
+    logging.getLogger("werkzeug").addFilter(
+        lambda record: not str(record.msg).endswith('"%s" %s %s')
+    )
+
+
+def log_request(fields: dict[str, Any]) -> None:
+    """Log an answered request in one line; load balancers' probes only on failure."""
+    is_probe = fields["path"] in ("/ping", "/metrics") and fields["status"] < 300
+    # Quoted as in JSON, because a path may hold line breaks.
+    quoted = json.dumps(f"{fields['method']} {fields['path']}")
+    log.log(
+        logging.DEBUG if is_probe else logging.INFO,
+        "%(client)s %(quoted)s %(status)d, %(received)d bytes in, %(sent)d out, "
+        "%(ms).1f ms (decode %(decode_ms).1f, queue %(queue_ms).1f, "
+        "predict %(predict_ms).1f, batch %(batch)d) %(id)s",
+        fields | {"quoted": quoted},
+        extra={"fields": fields},
+    )

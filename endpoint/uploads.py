@@ -5,16 +5,17 @@ import errno
 import io
 import mimetypes
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import flask
-from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, abort
 from werkzeug.wrappers import Request
 
 ROOT = Path(__file__).parent.parent
+SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 MAX_JSON_COMMAS = 10_000  # Base64 has none: more would be a flood of small objects.
 DATA_URI = re.compile("data:([^,]*);base64,")
 Values = MultiDict[str, Any]
@@ -38,104 +39,68 @@ class Upload:
 
 def guess_media_type(name: str) -> str:
     """Return the media type that a file name suggests."""
-    # strict=False includes WEBP.
     return mimetypes.guess_type(name, strict=False)[0] or Upload.media_type
 
 
 class InMemoryRequest(flask.Request):
-    """Keep the files of a form in memory: MAX_CONTENT_LENGTH bounds them already."""
+    """Keep a form's files in memory, which MAX_CONTENT_LENGTH bounds, not in /tmp."""
 
     def _get_file_stream(self, *args: Any, **kwargs: Any) -> IO[bytes]:
         return io.BytesIO()
 
 
-@dataclass(frozen=True)
-class FileInput:
-    """Images and audio: a file in a form, the whole body, or base64 in JSON."""
-
-    key: str  # the key in JSON
-    sample: str  # a file name for the examples in messages
-
-    @property
-    def usage(self) -> str:
-        return (
-            f"Send a file: curl -F file=@{self.sample}, the file itself as the body, "
-            f'or JSON {{"{self.key}": "<base64>"}}.'
-        )
-
-    def from_form(self, files: list[FileStorage], fields: Values) -> list[Upload]:
-        if not files and ("file" in fields or self.key in fields):
-            abort(400, f"The field holds text; write an @: -F file=@{self.sample}.")
-        if not files:
-            abort(400, f"The form has no file. {self.usage}")
-        return [Upload(file.read(), file.mimetype, fields) for file in files]
-
-    def from_json(self, body: dict[str, Any], args: Values) -> Upload:
-        key = next((key for key in (self.key, "file") if body.get(key)), self.key)
-        if not isinstance(body.get(key), str):
-            abort(400, f'The JSON needs a file in base64: {{"{self.key}": "<base64>"}}.')
-        data, media_type = decode_base64(key, body[key])
-        rest = {name: value for name, value in body.items() if name != key}
-        return Upload(data, media_type, merge_fields(rest, args))
-
-    def from_body(self, request: Request, data: bytes) -> Upload:
-        if not data:
-            abort(400, f"The request body is empty. {self.usage}")
-        # curl --data-binary labels a JPEG as a urlencoded form; it is the file.
-        return Upload(data, request.mimetype, MultiDict(request.args))
-
-
-class TextInput(FileInput):
-    """Text: what FileInput takes, or values alone in a form or in JSON."""
-
-    @property
-    def usage(self) -> str:
+def usage(accepts: str) -> str:
+    """Explain how to send what a model accepts, a media type like "image/*"."""
+    kind = accepts.partition("/")[0]
+    if kind not in SAMPLE_NAMES:
         return 'Send JSON {"text": "..."}, a form with text, or the text as the body.'
-
-    def from_form(self, files: list[FileStorage], fields: Values) -> list[Upload]:
-        return super().from_form(files, fields) if files else [Upload(b"", fields=fields)]
-
-    def from_json(self, body: dict[str, Any], args: Values) -> Upload:
-        if not body:
-            abort(400, f"The JSON is empty or malformed. {self.usage}")
-        return Upload(b"", fields=merge_fields(body, args))
-
-    def from_body(self, request: Request, data: bytes) -> Upload:
-        if data.startswith(b"text=") and request.form:  # curl --data-urlencode
-            return Upload(b"", fields=form_fields(request))
-        return super().from_body(request, data)
-
-
-FILE_INPUTS = {
-    "image": FileInput("image", "image.jpg"),
-    "audio": FileInput("audio", "audio.wav"),
-}
-
-
-def input_for(accepts: str) -> FileInput:
-    """Return how the inputs of a media type like "image/*" are sent."""
-    key = accepts.partition("/")[0]
-    return FILE_INPUTS.get(key) or TextInput(key, "text.txt")
+    return (
+        f"Send a file: curl -F file=@{SAMPLE_NAMES[kind]}, the file as the body, "
+        f'or JSON {{"{kind}": "<base64>"}}.'
+    )
 
 
 def parse_uploads(
     request: Request, accepts: str = "image/*", route: str = ""
 ) -> list[Upload]:
-    """Return the request's uploads in order; 400 without one, 413 over a limit."""
-    kind = input_for(accepts)
-    data = read_body(request)
+    """Return the request's uploads in order; 400 without one, 413 over a limit.
+
+    Where no file is needed, values alone are an upload without data.
+    """
+    data, kind = read_body(request), accepts.partition("/")[0]
+    values: Values = MultiDict(request.args)
     if request.mimetype == "multipart/form-data":
-        files = [file for _, file in request.files.items(True) if file.filename]
-        uploads = kind.from_form(files, form_fields(request))
+        files = form_files(request, kind)
+        values.update(request.form)
     elif request.mimetype == "application/json":
-        uploads = [kind.from_json(parse_json(request, data), request.args)]
-    else:
-        uploads = [kind.from_body(request, data)]
-    return [replace(upload, route=route) for upload in uploads]
+        body = parse_json(request, data)
+        files = json_files(body, kind)
+        for name, items in MultiDict(body).lists():
+            values.setlist(name, items)
+    elif kind not in SAMPLE_NAMES and data.startswith(b"text=") and request.form:
+        files = []
+        values.update(request.form)  # curl --data-urlencode text=...
+    else:  # curl --data-binary labels any file as a urlencoded form.
+        files = [(data, request.mimetype)] if data else []
+    if not files and values and kind not in SAMPLE_NAMES:
+        files = [(b"", "")]
+    if not files:
+        abort(400, f"The request has no {kind}. {usage(accepts)}")
+    default = Upload.media_type
+    return [Upload(data, kind or default, values, route) for data, kind in files]
+
+
+def form_files(request: Request, kind: str) -> list[tuple[bytes, str]]:
+    """Return the bytes and the media type of each file in a form."""
+    files = [file for _, file in request.files.items(True) if file.filename]
+    if not files and kind in SAMPLE_NAMES and {"file", kind} & request.form.keys():
+        sample = SAMPLE_NAMES[kind]
+        abort(400, f"The file field holds text: an @ is missing in file=@{sample}.")
+    return [(file.read(), file.mimetype) for file in files]
 
 
 def read_body(request: Request) -> bytes:
-    """Return the body; a form is parsed instead, into request.files and .form."""
+    """Return the body, b"" for a form, whose parts are in request.files and .form."""
     is_form = request.mimetype == "multipart/form-data"
     try:
         data = request.get_data(parse_form_data=is_form)
@@ -165,25 +130,16 @@ def parse_json(request: Request, data: bytes) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def decode_base64(key: str, text: str) -> tuple[bytes, str]:
-    """Return the bytes and the media type of base64 or of a data: URI, or a 400."""
+def json_files(body: dict[str, Any], kind: str) -> list[tuple[bytes, str]]:
+    """Take the file, as base64 or as a data: URI of it, out of a JSON object."""
+    name = next((name for name in (kind, "file") if body.get(name)), kind)
+    if kind not in SAMPLE_NAMES or not isinstance(text := body.pop(name, None), str):
+        return []
     prefix = DATA_URI.match(text)
     start, media_type = (prefix.end(), prefix[1]) if prefix else (0, "")
     try:
         # Line breaks are usual in base64; any other foreign character is a mistake.
         data = base64.b64decode("".join(text[start:].split()), validate=True)
     except ValueError:
-        abort(400, f'"{key}" is not valid base64, nor a data: URI of it.')
-    return data, media_type or Upload.media_type
-
-
-def form_fields(request: Request) -> Values:
-    return MultiDict([*request.args.items(True), *request.form.items(True)])
-
-
-def merge_fields(body: dict[str, Any], args: Values) -> Values:
-    """Return the values of a JSON body over those of the query."""
-    fields: Values = MultiDict(args)
-    for name, value in MultiDict(body).lists():
-        fields.setlist(name, value)
-    return fields
+        abort(400, f'"{name}" is not valid base64, nor a data: URI of it.')
+    return [(data, media_type)]

@@ -26,7 +26,8 @@ def upload(*pictures: bytes, field: str = "file") -> dict:
 
 
 def ready(app):
-    """Wait until an app's model is loaded."""
+    """Load an app's model and wait until it is ready."""
+    app.extensions["batcher"].start()
     until = time.monotonic() + 10
     while app.extensions["batcher"].health()[0] == "loading":
         assert time.monotonic() < until, "the model never loaded"

@@ -40,7 +40,9 @@ def _read_mono(recording: Any, max_seconds: float) -> np.ndarray:
     """Read a recording, its channels mixed, but no further than `max_seconds`."""
     rate, declared_frames = recording.samplerate, recording.frames
     if rate > MAX_SAMPLE_RATE:
-        abort(413, f"The audio has {rate:,} samples a second, over {MAX_SAMPLE_RATE:,}.")
+        abort(
+            413, f"The audio has {rate:,} samples a second, over {MAX_SAMPLE_RATE:,}."
+        )
     is_stream = declared_frames > UNKNOWN_LENGTH
     recording.seekable = lambda: False  # soundfile seeks after reading; fails at EOF.
     max_frames, frames, blocks = int(max_seconds * rate), 0, []

@@ -2,7 +2,7 @@
 
 from werkzeug.exceptions import abort
 
-from endpoint.uploads import Upload, input_for
+from endpoint.uploads import Upload, usage
 
 
 def decode_text(upload: Upload, max_chars: int = 10_000) -> str:
@@ -17,7 +17,7 @@ def decode_text(upload: Upload, max_chars: int = 10_000) -> str:
     except TypeError:  # A JSON value may be of any type.
         text = ""
     if len(texts) != 1 or not text:
-        abort(400, f"Send one text. {input_for('text/plain').usage}")
+        abort(400, f"Send one text. {usage('text/plain')}")
     if len(text) > max_chars:
         abort(413, f"The text has over {max_chars:,} characters: shorten it.")
     return text

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import ROOT, Server, free_port
-from tests.test_serve import BULLDOG, CAPTION
+from tests.endpoint.test_serve import BULLDOG, CAPTION
 
 pytestmark = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not here")
 CODE = ("--output", "/dev/null", "--write-out", "%{http_code}")
@@ -125,7 +125,7 @@ def test_both_logs_tell_the_same_request_and_client(nginx, endpoint):
 
 def test_figures_are_not_for_everybody(nginx, endpoint):
     assert nginx.curl(*CODE, "/metrics") == "404"
-    assert "endpoint_queued" in endpoint.curl("/metrics")
+    assert "endpoint_queue_size" in endpoint.curl("/metrics")
 
 
 def worker_of(server: Server) -> str:
@@ -138,7 +138,7 @@ def test_killed_endpoint_gives_503_in_sentences_and_comes_back(folder):
     own.mkdir()
     with Nginx(own, own / "g.sock") as nginx:
         assert nginx.wait_for(503).ping() == 503
-        with gunicorn(own, ENDPOINT_APP="tests.support.fake_model", FAKE_SECONDS=1) as server:
+        with gunicorn(own, ENDPOINT_MODULE="tests.support.fake_model", FAKE_SECONDS=1) as server:
             nginx.wait_for(200)
             request = ["curl", "-s", "-i", "-T", BULLDOG, f"{nginx.url}/predict"]
             with subprocess.Popen(request, stdout=subprocess.PIPE, text=True) as cut:

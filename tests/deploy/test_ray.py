@@ -35,7 +35,7 @@ class Cluster:
         self.head = f"127.0.0.2:{free_port()}"
         self.environment = os.environ | {
             "CLUSTER_MARK": self.mark,
-            "ENDPOINT_APP": "tests.support.fake_model",
+            "ENDPOINT_MODULE": "tests.support.fake_model",
             "ENDPOINT_MAX_BATCH": "8",
             "FAKE_SECONDS": "1",
             "PYTHONPATH": str(ROOT),

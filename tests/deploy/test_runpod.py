@@ -15,7 +15,7 @@ import pytest
 from deploy import fetch
 from tests.conftest import picture
 from tests.support.server import Server, free_port
-from tests.test_serve import BULLDOG, CAPTION
+from tests.endpoint.test_serve import BULLDOG, CAPTION
 
 MOST = 100_000
 
@@ -46,7 +46,7 @@ def encoded(data: bytes) -> str:
 @pytest.fixture(scope="module")
 def worker():
     pytest.importorskip("runpod")
-    with Worker(ENDPOINT_APP="tests.support.fake_model", FAKE_SECONDS=0.2) as server:
+    with Worker(ENDPOINT_MODULE="tests.support.fake_model", FAKE_SECONDS=0.2) as server:
         yield server
 
 

@@ -6,8 +6,16 @@ import time
 
 import pytest
 
-from endpoint import worker as module
-from endpoint.batcher import Failed, Gone, Late, NotReady, Worker
+from endpoint import batcher as module
+from endpoint.batcher import (
+    Batcher,
+    ClientDisconnected,
+    DeadlineExceeded,
+    NotReady,
+    PredictionFailed,
+    QueueFull,
+)
+from endpoint.model_info import ModelInfo
 
 
 class Upper:
@@ -42,17 +50,21 @@ def model():
 
 
 @pytest.fixture
-def worker(model):
+def batcher(model):
     return started(model)
 
 
-def started(model, **options) -> Worker:
+def loaded(model):
+    return model, ModelInfo.of(model, "upper", "cpu")
+
+
+def started(model, **options) -> Batcher:
     exits: list[int] = []
-    worker = Worker(lambda: model, exit=exits.append, **options)
-    worker.exits = exits
-    worker.start()
-    wait_until(lambda: worker.health()[0] != "loading")
-    return worker
+    batcher = Batcher(lambda: loaded(model), exit=exits.append, **options)
+    batcher.exits = exits
+    batcher.start()
+    wait_until(lambda: batcher.health()[0] != "loading")
+    return batcher
 
 
 def wait_until(condition, seconds=5.0) -> None:
@@ -62,36 +74,36 @@ def wait_until(condition, seconds=5.0) -> None:
         time.sleep(0.001)
 
 
-def blocked(worker, model):
-    """Keep the model busy with one input and return its entry."""
+def blocked(batcher, model):
+    """Keep the model busy with one input and return its job."""
     model.turn.clear()
-    entry = worker.submit("first")
+    job = batcher.submit("first")
     wait_until(lambda: model.batches)
-    return entry
+    return job
 
 
-def outcomes(entries) -> list:
-    return [outcome(entry) for entry in entries]
+def outcomes(jobs) -> list:
+    return [outcome(job) for job in jobs]
 
 
-def outcome(entry):
+def outcome(job):
     try:
-        return entry.result()
+        return job.result()
     except Exception as error:
         return type(error)
 
 
-def test_batch_is_what_queued_while_the_last_one_ran(worker, model):
-    first = blocked(worker, model)
-    entries = [worker.submit(text) for text in "abcdefghij"]
+def test_batch_is_what_queued_while_the_last_one_ran(batcher, model):
+    first = blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in "abcdefghij"]
     model.turn.set()
-    assert outcomes([first, *entries]) == ["FIRST", *"ABCDEFGHIJ"]
+    assert outcomes([first, *jobs]) == ["FIRST", *"ABCDEFGHIJ"]
     assert [len(batch) for batch in model.batches] == [1, 8, 2]
 
 
-def test_lone_input_does_not_wait_for_company(worker):
+def test_lone_input_does_not_wait_for_company(batcher):
     started = time.monotonic()
-    assert worker.submit("a").result() == "A"
+    assert batcher.submit("a").result() == "A"
     assert time.monotonic() - started < 0.1
 
 
@@ -109,12 +121,12 @@ class Slow(Upper):
 
 def test_clients_that_come_back_one_by_one_share_a_batch():
     model = Slow()
-    worker = started(model)
+    batcher = started(model)
 
     def client(number: int) -> None:
         for _ in range(15):
             time.sleep(0.003 * number)
-            assert worker.submit("abcdef"[number]).result() == "ABCDEF"[number]
+            assert batcher.submit("abcdef"[number]).result() == "ABCDEF"[number]
 
     clients = [threading.Thread(target=client, args=[n]) for n in range(6)]
     [thread.start() for thread in clients]
@@ -123,63 +135,71 @@ def test_clients_that_come_back_one_by_one_share_a_batch():
     assert len(whole) >= 8 and sum(map(len, model.batches)) == 90
 
 
-@pytest.mark.parametrize("seconds, waited", [(0.04, 0.04), (1.0, module.COMING)])
+@pytest.mark.parametrize("seconds, waited", [(0.04, 0.04), (1.0, 0.05)])
 def test_company_that_stays_away_costs_one_inputs_time(seconds, waited):
     model = Slow()
-    worker = started(model)
+    batcher = started(model)
     model.turn.clear()
-    entries = [worker.submit("") for _ in range(4)]
+    jobs = [batcher.submit("") for _ in range(4)]
     model.turn.set()
-    outcomes(entries)
-    worker._seconds_each = seconds  # as if all had run at that pace
-    alone = worker.submit("")
+    outcomes(jobs)
+    batcher._seconds_per_input = seconds  # as if all had run at that pace
+    alone = batcher.submit("")
     assert alone.result() == ""
-    assert waited <= alone.seconds["queue"] < waited + 0.05
-    alone = worker.submit("")
-    assert alone.result() == "" and alone.seconds["queue"] < waited / 2
+    assert waited <= alone.timings["queue"] < waited + 0.05
+    alone = batcher.submit("")
+    assert alone.result() == "" and alone.timings["queue"] < waited / 2
 
 
-def test_only_the_culprits_of_a_batch_fail(worker, model):
-    blocked(worker, model)
-    entries = [worker.submit(text) for text in ["a", "bad", "c", "d", "e", "f", "bad2"]]
+def test_only_the_culprits_of_a_batch_fail(batcher, model):
+    blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in ["a", "bad", "c", "d", "e", "f", "bad2"]]
     model.turn.set()
-    assert outcomes(entries) == ["A", Failed, "C", "D", "E", "F", Failed]
+    assert outcomes(jobs) == [
+        "A",
+        PredictionFailed,
+        "C",
+        "D",
+        "E",
+        "F",
+        PredictionFailed,
+    ]
 
 
-def test_failure_is_logged_with_the_name_of_its_request(worker, caplog):
-    outcomes([worker.submit("bad", name="request-7")])
+def test_failure_is_logged_with_the_name_of_its_request(batcher, caplog):
+    outcomes([batcher.submit("bad", request_id="request-7")])
     assert "request-7" in caplog.text and "bad text" in caplog.text
 
 
-def test_batch_out_of_memory_is_halved_and_stays_small(worker, model, monkeypatch):
-    first = blocked(worker, model)
+def test_batch_out_of_memory_is_halved_and_stays_small(batcher, model, monkeypatch):
+    first = blocked(batcher, model)
     model.fits = 2
-    entries = [worker.submit(text) for text in "abcdefgh"]
+    jobs = [batcher.submit(text) for text in "abcdefgh"]
     model.turn.set()
-    assert outcomes([first, *entries]) == ["FIRST", *"ABCDEFGH"]
+    assert outcomes([first, *jobs]) == ["FIRST", *"ABCDEFGH"]
     assert [len(batch) for batch in model.batches] == [1, 8, 4, 2, 2, 4, 2, 2]
     model.batches.clear()
-    blocked(worker, model)
-    entries = [worker.submit(text) for text in "abcd"]
+    blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in "abcd"]
     model.turn.set()
-    assert outcomes(entries) == [*"ABCD"]
+    assert outcomes(jobs) == [*"ABCD"]
     assert max(len(batch) for batch in model.batches) == 2
 
 
-def test_batches_grow_again_after_a_while(worker, model, monkeypatch):
-    monkeypatch.setattr(module, "SMALL_BATCHES", 0.05)
-    blocked(worker, model)
+def test_batches_grow_again_after_a_while(batcher, model, monkeypatch):
+    monkeypatch.setattr(module, "OOM_COOLDOWN", 0.05)
+    blocked(batcher, model)
     model.fits = 2
-    entries = [worker.submit(text) for text in "abcd"]
+    jobs = [batcher.submit(text) for text in "abcd"]
     model.turn.set()
-    outcomes(entries)
+    outcomes(jobs)
     model.fits = 1000
     time.sleep(0.1)
     model.batches.clear()
-    blocked(worker, model)
-    entries = [worker.submit(text) for text in "abcd"]
+    blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in "abcd"]
     model.turn.set()
-    assert outcomes(entries) == [*"ABCD"] and len(model.batches[-1]) == 4
+    assert outcomes(jobs) == [*"ABCD"] and len(model.batches[-1]) == 4
 
 
 def test_wrong_number_of_outputs_is_told_to_the_author(caplog):
@@ -187,82 +207,82 @@ def test_wrong_number_of_outputs_is_told_to_the_author(caplog):
         def predict(self, texts):
             return []
 
-    assert outcomes([started(Short()).submit("a")]) == [Failed]
+    assert outcomes([started(Short()).submit("a")]) == [PredictionFailed]
     assert "predict returned 0 outputs for 1 inputs" in caplog.text
 
 
 def test_inputs_of_different_keys_do_not_share_a_batch(model):
     model.batch_key = len
-    worker = started(model)
-    blocked(worker, model)
-    entries = [worker.submit(text) for text in ["a", "bb", "c", "dd"]]
+    batcher = started(model)
+    blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in ["a", "bb", "c", "dd"]]
     model.turn.set()
-    assert outcomes(entries) == ["A", "BB", "C", "DD"]
+    assert outcomes(jobs) == ["A", "BB", "C", "DD"]
     assert model.batches[1:] == [["a", "c"], ["bb", "dd"]]
 
 
 def test_full_queue_refuses_at_once_and_says_when_to_return(model):
-    worker = started(model, queue=2)
-    blocked(worker, model)
-    entries = [worker.submit(text) for text in "ab"]
+    batcher = started(model, queue=2)
+    blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in "ab"]
     with pytest.raises(NotReady) as refusal:
-        worker.submit("c")
+        batcher.submit("c")
     assert refusal.value.retry_after >= 1
     model.turn.set()
-    assert outcomes(entries) == ["A", "B"]
-    assert worker.submit("d").result() == "D"
+    assert outcomes(jobs) == ["A", "B"]
+    assert batcher.submit("d").result() == "D"
 
 
 def test_later_file_of_a_request_waits_for_its_place(model):
-    worker = started(model, queue=1)
-    blocked(worker, model)
-    entries = [worker.submit("a")]
+    batcher = started(model, queue=1)
+    blocked(batcher, model)
+    jobs = [batcher.submit("a")]
     threading.Timer(0.05, model.turn.set).start()
-    entries.append(worker.submit("b", wait=True))
-    assert outcomes(entries) == ["A", "B"]
+    jobs.append(batcher.submit("b", wait=True))
+    assert outcomes(jobs) == ["A", "B"]
 
 
 def test_input_that_cannot_be_decoded_gives_its_place_back(model):
-    worker = started(model, queue=1)
+    batcher = started(model, queue=1)
     for _ in range(3):
         with pytest.raises(LookupError):
-            worker.submit("undecodable")
-    assert worker.submit("a").result() == "A"
+            batcher.submit("undecodable")
+    assert batcher.submit("a").result() == "A"
 
 
-def test_deadline_ends_the_wait_and_spares_the_model(worker, model):
-    blocked(worker, model)
-    late, stays = worker.submit("late"), worker.submit("stays")
+def test_deadline_ends_the_wait_and_spares_the_model(batcher, model):
+    blocked(batcher, model)
+    late, stays = batcher.submit("late"), batcher.submit("stays")
     late.deadline = time.monotonic() + 0.05
-    assert outcome(late) is Late
+    assert outcome(late) is DeadlineExceeded
     model.turn.set()
     assert stays.result() == "STAYS"
     assert not any("late" in batch for batch in model.batches)
 
 
-def test_input_of_a_client_that_left_is_not_run(worker, model):
-    blocked(worker, model)
-    left = worker.submit("left", gone=lambda: True)
-    stays = worker.submit("stays")
+def test_input_of_a_client_that_left_is_not_run(batcher, model):
+    blocked(batcher, model)
+    left = batcher.submit("left", is_disconnected=lambda: True)
+    stays = batcher.submit("stays")
     model.turn.set()
-    assert outcomes([left, stays]) == [Gone, "STAYS"]
+    assert outcomes([left, stays]) == [ClientDisconnected, "STAYS"]
     assert not any("left" in batch for batch in model.batches)
 
 
 def test_fatal_error_answers_everyone_and_ends_the_process(model, monkeypatch):
-    monkeypatch.setattr(module, "LAST_ANSWERS", 0)
-    worker = started(model)
-    entry = blocked(worker, model)
-    queued = worker.submit("queued")
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
+    batcher = started(model)
+    job = blocked(batcher, model)
+    queued = batcher.submit("queued")
     model.predict = fatal
-    second = worker.submit("second")
+    second = batcher.submit("second")
     model.turn.set()
-    assert outcome(entry) == "FIRST"
+    assert outcome(job) == "FIRST"
     assert outcomes([queued, second]) == [NotReady, NotReady]
-    wait_until(lambda: worker.exits)
-    assert worker.exits == [module.DIED] and worker.health()[0] == "failed"
+    wait_until(lambda: batcher.exits)
+    assert batcher.exits == [module.EXIT_CRASHED] and batcher.health()[0] == "failed"
     with pytest.raises(NotReady):
-        worker.submit("third")
+        batcher.submit("third")
 
 
 def fatal(texts):
@@ -270,41 +290,41 @@ def fatal(texts):
 
 
 def test_hung_predict_fails_health_and_ends_the_process(model, monkeypatch):
-    monkeypatch.setattr(module, "LAST_ANSWERS", 0)
-    worker = started(model, deadline=0.3)
-    entry = blocked(worker, model)
-    assert outcome(entry) in (Late, NotReady)
-    wait_until(lambda: worker.health()[0] == "failed", 1)
-    wait_until(lambda: worker.exits, 1)
-    assert worker.exits == [module.DIED]
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
+    batcher = started(model, deadline=0.3)
+    job = blocked(batcher, model)
+    assert outcome(job) in (DeadlineExceeded, NotReady)
+    wait_until(lambda: batcher.health()[0] == "failed", 1)
+    wait_until(lambda: batcher.exits, 1)
+    assert batcher.exits == [module.EXIT_CRASHED]
     model.turn.set()
 
 
 def test_model_that_ends_its_thread_fails_health(model, monkeypatch):
-    monkeypatch.setattr(module, "LAST_ANSWERS", 0)
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
 
     def leave(texts):
         raise SystemExit("gone")
 
-    worker = started(model)
+    batcher = started(model)
     model.predict = leave
-    assert outcome(worker.submit("a")) is NotReady
-    wait_until(lambda: worker.exits)
-    assert worker.health()[0] == "failed"
+    assert outcome(batcher.submit("a")) is NotReady
+    wait_until(lambda: batcher.exits)
+    assert batcher.health()[0] == "failed"
 
 
 @pytest.mark.parametrize("error", [SystemExit("One sentence."), ValueError("cause")])
 def test_model_that_cannot_load_ends_the_process(error, monkeypatch, caplog):
-    monkeypatch.setattr(module, "LAST_ANSWERS", 0)
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
 
     def load():
         raise error
 
     exits = []
-    worker = Worker(load, exit=exits.append)
-    worker.start()
+    batcher = Batcher(load, exit=exits.append)
+    batcher.start()
     wait_until(lambda: exits)
-    assert exits == [module.LOAD_FAILED] and worker.health()[0] == "failed"
+    assert exits == [module.EXIT_BOOT_FAILED] and batcher.health()[0] == "failed"
     sentence = [r.getMessage() for r in caplog.records if r.levelno == logging.CRITICAL]
     assert len(sentence) == 1 and str(error) in sentence[0]
 
@@ -315,20 +335,20 @@ def test_model_is_warmed_up_with_its_example(model):
     assert model.batches == [["example"]]
 
 
-def test_every_entry_knows_its_times(worker):
-    entry = worker.submit("a")
-    entry.result()
-    assert set(entry.seconds) == {"decode", "queue", "predict"}
-    assert all(0 <= seconds < 0.5 for seconds in entry.seconds.values())
+def test_every_entry_knows_its_times(batcher):
+    job = batcher.submit("a")
+    job.result()
+    assert set(job.timings) == {"decode", "queue", "predict"}
+    assert all(0 <= seconds < 0.5 for seconds in job.timings.values())
 
 
-def test_many_threads_get_their_own_outputs(worker):
+def test_many_threads_get_their_own_outputs(batcher):
     wrong = []
 
     def ask(name):
         for number in range(50):
             text = f"{name}{number}"
-            if worker.submit(text, wait=True).result() != text.upper():
+            if batcher.submit(text, wait=True).result() != text.upper():
                 wrong.append(text)
 
     threads = [threading.Thread(target=ask, args=[f"t{n}-"]) for n in range(20)]

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.support import fake_model as fake
 from tests.conftest import picture
+from tests.support import fake_model as fake
 from tests.support.server import Server
 
 MODEL = """
@@ -42,7 +42,7 @@ def debugging(model_file):
     def start(path):
         folder = path.parent
         return Server(
-            "flask", "--debug", "run", ENDPOINT_APP=path.stem, PYTHONPATH=folder
+            "flask", "--debug", "run", ENDPOINT_MODULE=path.stem, PYTHONPATH=folder
         )
 
     return start
@@ -103,7 +103,7 @@ LINE = (
 
 @pytest.mark.parametrize("command", [["gunicorn"], ["flask", "run"]])
 def test_request_is_one_readable_line(command, file):
-    with Server(*command, ENDPOINT_APP="tests.support.fake_model") as server:
+    with Server(*command, ENDPOINT_MODULE="tests.support.fake_model") as server:
         server.wait_for(200)
         server.curl("-T", file, "-H", "X-Request-Id: id-1", "/predict")
         (line,) = [line for line in server.log.splitlines() if "PUT" in line]
@@ -114,7 +114,10 @@ def test_request_is_one_readable_line(command, file):
 
 
 def test_every_line_of_gunicorn_is_json_where_that_is_wanted(file):
-    environment = {"ENDPOINT_APP": "tests.support.fake_model", "ENDPOINT_LOG": "json"}
+    environment = {
+        "ENDPOINT_MODULE": "tests.support.fake_model",
+        "ENDPOINT_LOG": "json",
+    }
     with Server("gunicorn", **environment) as server:
         server.wait_for(200)
         server.curl("-T", file, "-H", "X-Request-Id: id-1", "/predict")

@@ -11,7 +11,7 @@ from endpoint import create_app
 from endpoint.uploads import Upload
 from tests.conftest import picture, ready
 from tests.support.server import ROOT, Server
-from tests.test_answers import Drawing, serve
+from tests.endpoint.test_responses import Drawing, serve
 
 CASES = 25  # of each way to send; 1,250 make over 5,000
 
@@ -93,7 +93,9 @@ def fuzz(url: str, cases: int) -> subprocess.CompletedProcess:
     # A schema cannot say which bytes are a picture.
     command += ["--exclude-checks", "positive_data_acceptance", "--no-color"]
     command += ["--max-examples", str(cases), "--seed", "1"]
-    environment = os.environ | {"SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks"}
+    environment = os.environ | {
+        "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks"
+    }
     environment["PYTHONPATH"] = str(ROOT)
     with tempfile.TemporaryDirectory() as folder:  # It leaves a cache there.
         return subprocess.run(
@@ -103,7 +105,7 @@ def fuzz(url: str, cases: int) -> subprocess.CompletedProcess:
 
 def test_server_keeps_the_contract():
     pytest.importorskip("schemathesis")
-    with Server("gunicorn", ENDPOINT_APP="tests.support.fake_model") as server:
+    with Server("gunicorn", ENDPOINT_MODULE="tests.support.fake_model") as server:
         done = fuzz(server.wait_for(200).url, CASES)
         assert done.returncode == 0, done.stdout
         assert " 500 " not in server.log

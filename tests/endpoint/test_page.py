@@ -15,8 +15,8 @@ from werkzeug.serving import make_server
 from endpoint import create_app
 from endpoint.decoders.image import decode_image
 from endpoint.decoders.text import decode_text
-from tests.support import fake_model as fake
 from tests.conftest import picture, ready
+from tests.support import fake_model as fake
 from tests.support.server import Server
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -194,7 +194,7 @@ def test_bad_file_among_good_ones_is_told_in_a_sentence_beside_it(visit, url):
 
 def test_file_over_the_limit_is_told_beside_good_ones(visit):
     huge = WIDE | {"name": "huge.png", "buffer": WIDE["buffer"] + bytes(25_000_000)}
-    with Server("gunicorn", ENDPOINT_APP="tests.support.fake_model") as server:
+    with Server("gunicorn", ENDPOINT_MODULE="tests.support.fake_model") as server:
         page = visit(server.wait_for(200).url)
         choose(page, WIDE, huge, TALL)
         answered(page, "64 by 48", "at most 20,000,000 bytes", "30 by 90")
@@ -343,7 +343,10 @@ def test_model_with_fields_and_routes_gets_and_shows_them(visit):
 def test_clip_example_ranks_the_labels_typed_in(visit, tmp_path):
     tiny = pytest.importorskip("tests.examples.tiny")
     tiny.zero_shot_clip(tmp_path)
-    variables = {"ENDPOINT_APP": "examples.zero_shot_clip", "ENDPOINT_MODEL": tmp_path}
+    variables = {
+        "ENDPOINT_MODULE": "examples.zero_shot_clip",
+        "ENDPOINT_MODEL": tmp_path,
+    }
     with Server("gunicorn", **variables) as server:
         page = visit(server.wait_for(200).url)
         page.get_by_label("labels").fill("a dog, a cat, a fish")

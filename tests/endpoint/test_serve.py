@@ -122,14 +122,16 @@ def test_without_hub_the_server_ends_with_one_sentence(tmp_path, command):
 
 
 def test_debug_server_loads_the_model_once():
-    with Server("flask", "--debug", "run", ENDPOINT_APP="tests.support.fake_model") as server:
+    with Server(
+        "flask", "--debug", "run", ENDPOINT_MODULE="tests.support.fake_model"
+    ) as server:
         server.wait_for(200)
         time.sleep(1)
         assert server.log.count("Serving fake") == 1
 
 
 def test_debug_server_outlives_a_model_that_cannot_load():
-    with Server("flask", "--debug", "run", ENDPOINT_APP="tests.nothing") as server:
+    with Server("flask", "--debug", "run", ENDPOINT_MODULE="tests.nothing") as server:
         server.wait_for(503)
         time.sleep(2)
         assert server.ping() == 503
@@ -137,6 +139,8 @@ def test_debug_server_outlives_a_model_that_cannot_load():
 
 
 def test_other_flask_commands_load_no_model():
-    with Server("flask", "routes", ENDPOINT_APP="tests.support.fake_model") as server:
+    with Server(
+        "flask", "routes", ENDPOINT_MODULE="tests.support.fake_model"
+    ) as server:
         assert server.process.wait(20) == 0
         assert "/predict" in server.log and "Serving" not in server.log

@@ -13,11 +13,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
+from endpoint import uploads as inputs
 from endpoint.decoders.audio import decode_audio
 from endpoint.decoders.image import decode_image
 from endpoint.decoders.text import decode_text
 from endpoint.uploads import Upload
-from endpoint import uploads as inputs
 from tests.stress import corpus
 from tests.stress import fuzz_images as fuzz_inputs
 

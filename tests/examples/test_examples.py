@@ -52,7 +52,7 @@ class Example(Server):
     def __init__(self, name: str, folder) -> None:
         getattr(tiny, name)(folder)
         self.name, self.folder, self.fields = name, folder, EXAMPLES[name]
-        variables = {"ENDPOINT_APP": f"examples.{name}", "ENDPOINT_MODEL": folder}
+        variables = {"ENDPOINT_MODULE": f"examples.{name}", "ENDPOINT_MODEL": folder}
         super().__init__("gunicorn", **variables)
         self.wait_for(200, 120)
 

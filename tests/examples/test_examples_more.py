@@ -21,7 +21,7 @@ from endpoint import uploads as inputs
 from tests.examples import tiny_more
 from tests.conftest import picture
 from tests.support.server import ROOT, SCRIPTS, Server
-from tests.test_examples import JSON, PAGE, assert_alike, batches
+from tests.examples.test_examples import JSON, PAGE, assert_alike, batches
 
 onnxruntime = pytest.importorskip("onnxruntime")
 soundfile = pytest.importorskip("soundfile")
@@ -32,7 +32,7 @@ BULLDOG = ROOT / "french_bulldog.jpg"
 
 
 def serve(name: str, model: Path) -> Server:
-    variables = {"ENDPOINT_APP": f"examples.{name}", "ENDPOINT_MODEL": model}
+    variables = {"ENDPOINT_MODULE": f"examples.{name}", "ENDPOINT_MODEL": model}
     return Server("gunicorn", OMP_NUM_THREADS=1, **variables).wait_for(200, 120)
 
 

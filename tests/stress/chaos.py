@@ -26,7 +26,7 @@ Figures = dict[str, object]
 
 
 def serve(**environment: object) -> Server:
-    server = Server("gunicorn", ENDPOINT_APP="tests.support.fake_model", **environment)
+    server = Server("gunicorn", ENDPOINT_MODULE="tests.support.fake_model", **environment)
     return server.wait_for(200)
 
 
@@ -90,7 +90,7 @@ def isolation(batches: int = 8) -> Figures:
     ]
     with serve(FAKE_SECONDS=0.05) as server:
         answers = asyncio.run(closed_loop(server.port, 64, bodies))
-        splits = figure(server, 'endpoint_splits_total{reason="error"}')
+        splits = figure(server, 'endpoint_batch_splits_total{reason="error"}')
     return {
         "statuses": statuses(answers),
         "good ones lost": sum(a.status != 200 for n, a in enumerate(answers) if n % 8),
@@ -103,7 +103,7 @@ def memory(fits: int = 8) -> Figures:
     """Let the model run out of memory above a batch that is a quarter of its own."""
     with serve(FAKE_SECONDS=0.05, FAKE_MEMORY=fits) as server:
         answers = asyncio.run(closed_loop(server.port, 64, pictures(512)))
-        splits = figure(server, 'endpoint_splits_total{reason="memory"}')
+        splits = figure(server, 'endpoint_batch_splits_total{reason="memory"}')
     return {
         "statuses": statuses(answers),
         "wrong": wrong(answers),
@@ -153,7 +153,7 @@ def hang_ups(clients: int = 200) -> Figures:
             "wrong": wrong(others),
             "dropped": figure(server, 'endpoint_dropped_total{reason="gone"}'),
             "run": figure(server, "endpoint_batch_size_sum") - len(others),
-            "still queued": figure(server, "endpoint_queued"),
+            "still queued": figure(server, "endpoint_queue_size"),
         }
 
 

@@ -76,7 +76,7 @@ def test_ping_is_answered_while_all_places_are_taken():
         for _ in range(20):
             took = server.curl("-o", "/dev/null", "-w", "%{time_total}", "/ping")
             assert float(took) < 0.1
-        assert chaos.figure(server, "endpoint_queued") >= 64
+        assert chaos.figure(server, "endpoint_queue_size") >= 64
         assert '"state":"ready"' in server.curl("/health")
 
 
@@ -105,7 +105,7 @@ def test_clients_that_stall_amidst_their_headers_give_their_threads_back():
 
 
 def test_metrics_are_the_sum_of_several_processes():
-    with Server("gunicorn", "--workers", "2", ENDPOINT_APP="tests.support.fake_model") as server:
+    with Server("gunicorn", "--workers", "2", ENDPOINT_MODULE="tests.support.fake_model") as server:
         server.wait_for(200)
         for _ in range(20):
             server.curl("--data-binary", "@french_bulldog.jpg", "/")
@@ -115,7 +115,7 @@ def test_metrics_are_the_sum_of_several_processes():
 
 
 def test_model_that_cannot_load_ends_the_server_with_status_3():
-    with Server("gunicorn", ENDPOINT_APP="tests.nothing") as server:
+    with Server("gunicorn", ENDPOINT_MODULE="tests.nothing") as server:
         assert server.process.wait(30) == 3
         assert "The model cannot be loaded: ModuleNotFoundError" in server.log
         assert server.log.count("Booting worker") == 1
@@ -123,14 +123,14 @@ def test_model_that_cannot_load_ends_the_server_with_status_3():
 
 def test_bad_setting_ends_the_server_with_a_sentence():
     settings = {"ENDPOINT_QUEUE": "many", "ENDPOINT_DEADLINE": "long"}
-    with Server("gunicorn", ENDPOINT_APP="tests.support.fake_model", **settings) as server:
+    with Server("gunicorn", ENDPOINT_MODULE="tests.support.fake_model", **settings) as server:
         assert server.process.wait(30) == 3
         assert "ENDPOINT_QUEUE must be a number above 0." in server.log
         assert "Traceback" not in server.log
 
 
 def test_loading_process_answers_within_a_second_of_its_start():
-    with Server("gunicorn", ENDPOINT_APP="tests.support.fake_model", FAKE_LOADING=3) as server:
+    with Server("gunicorn", ENDPOINT_MODULE="tests.support.fake_model", FAKE_LOADING=3) as server:
         server.wait_for(204, seconds=2)
         refusal = server.curl("-i", "-F", "file=@french_bulldog.jpg", "/")
         assert " 503 " in refusal and "Retry-After" in refusal

@@ -72,7 +72,7 @@ def send(server: Server, request: bytes, half_closes: bool = False) -> Answer:
 
 @pytest.fixture(scope="module")
 def server():
-    with Server("gunicorn", ENDPOINT_APP="tests.support.fake_model") as server:
+    with Server("gunicorn", ENDPOINT_MODULE="tests.support.fake_model") as server:
         yield server.wait_for(200)
 
 

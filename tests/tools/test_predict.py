@@ -130,7 +130,7 @@ def test_output_that_holds_something_else_is_left_alone(flask, folder, tmp_path)
 def test_run_that_was_killed_is_continued(folder, tmp_path):
     output = tmp_path / "answers.jsonl"
     command = [SCRIPTS / "flask", "predict", folder, "--output", output]
-    environment = {"ENDPOINT_APP": "tests.support.fake_model", "ENDPOINT_MAX_BATCH": "2"}
+    environment = {"ENDPOINT_MODULE": "tests.support.fake_model", "ENDPOINT_MAX_BATCH": "2"}
     environment |= os.environ | {"FAKE_SECONDS": "0.3"}
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
     while not output.exists() or output.read_text().count("\n") < 3:

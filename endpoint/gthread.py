@@ -1,0 +1,82 @@
+"""gunicorn's thread worker, with limits on how long a client may keep a thread."""
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import time
+from functools import partial
+from typing import Any
+
+from gunicorn.glogging import Logger
+from gunicorn.workers.gthread import ThreadWorker
+
+from endpoint.telemetry import formatter
+
+READ_TIMEOUT = 10  # seconds between two parts of a request
+CLOSE_TIMEOUT = 3.0  # seconds for a client to close a connection that we end
+
+
+class TimeoutThreadWorker(ThreadWorker):
+    def init_process(self) -> None:
+        # Connections inherit this from the listening sockets. Without it, a client
+        # that stops sending, even within its headers, would keep its thread forever.
+        for listener in self.sockets:
+            timeout = struct.pack("ll", READ_TIMEOUT, 0)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        super().init_process()
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        application = self.wsgi
+
+        def with_disconnect_check(environ: dict[str, Any], start_response: Any) -> Any:
+            check = partial(is_disconnected, environ["gunicorn.socket"])
+            environ["endpoint.is_disconnected"] = check
+            return application(environ, start_response)
+
+        self.wsgi = with_disconnect_check
+
+    def handle(self, conn: Any) -> Any:
+        keep_alive = super().handle(conn)
+        if keep_alive is False:
+            # gunicorn itself waits for the client to close, for up to 2 s and on the
+            # thread that accepts connections: a few clients would block all others.
+            drain(conn.sock)
+        return keep_alive
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        # gunicorn's own handler stops the thread pool, which deadlocks if the signal
+        # arrives while a request is handed to that pool.
+        os._exit(0)
+
+
+class EndpointLogger(Logger):
+    """gunicorn's own log in the endpoint's format, text or JSON."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(formatter())
+
+
+def drain(connection: socket.socket) -> None:
+    """Read until the client closes; cut off while sending, it would see no response."""
+    deadline = time.monotonic() + CLOSE_TIMEOUT
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while (left := deadline - time.monotonic()) > 0:
+            connection.settimeout(left)
+            if not connection.recv(1 << 16):
+                break
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RD)  # so that gunicorn has nothing to wait for
+
+
+def is_disconnected(connection: socket.socket) -> bool:
+    """Tell whether the client has closed its end of the connection."""
+    poll = select.poll()
+    # Systems without POLLRDHUP report a full close only, which poll always does.
+    poll.register(connection, getattr(select, "POLLRDHUP", 0))
+    return bool(poll.poll(0))
