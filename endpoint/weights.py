@@ -1,21 +1,13 @@
-"""A model's name to a local folder, and the folder to a loaded network.
+"""A model's name to a local folder, and the folder to a loaded network."""
 
-`python -m endpoint.weights` downloads the weights ahead of time and prints what
-ENDPOINT_MODEL should be; `make run` uses it.
-"""
-
-import ast
-import importlib.util
 import json
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from endpoint.settings import EXIT_BOOT_FAILED, read_settings
+from endpoint.settings import read_settings
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
-BUNDLED_STANDS_FOR = "nlpconnect/vit-gpt2-image-captioning"
 ORIGIN = "origin"  # a file in a baked folder that holds the model's name@revision
 # Caches that are read after HF_HOME and never written: Runpod's cached models, and
 # what HF_HOME=/workspace leaves on a pod's volume.
@@ -66,7 +58,7 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     transformers fills missing weights with random numbers; here they are an error,
     like weights of another shape and weights that are not finite.
     """
-    # Imported here: `python -m endpoint.weights` needs neither and should be quick.
+    # Imported here: `python -m tools.prefetch` needs neither and should be quick.
     import torch
     from transformers.utils import logging
 
@@ -193,44 +185,3 @@ def _explain(name: str, error: Exception, problems: list[str]) -> str:
         return f"The disk is full: {name} needs more space where HF_HOME points to."
     local = problems[0] if problems else f"The model {name} is not on this machine."
     return f"{local} Download failed ({type(error).__name__}: {reason}). {HINT}"
-
-
-def pinned_checkpoint(module: str) -> tuple[str, str | None] | None:
-    """Return CHECKPOINT and REVISION of a model file, None if it names none.
-
-    The file is parsed and not imported, which would take seconds.
-    """
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return None
-    constants = {
-        line.targets[0].id: line.value.value
-        for line in ast.parse(Path(spec.origin).read_text()).body
-        if isinstance(line, ast.Assign)
-        and isinstance(line.targets[0], ast.Name)
-        and isinstance(line.value, ast.Constant)
-    }
-    name = constants.get("CHECKPOINT")
-    return (name, constants.get("REVISION")) if isinstance(name, str) else None
-
-
-def main() -> None:
-    """Print what to serve: the model's name, or demo where it is unavailable."""
-    settings = read_settings()
-    checkpoint = pinned_checkpoint(settings.module)
-    if checkpoint is None:  # This model file finds its weights by itself.
-        return print(settings.model)
-    try:
-        resolve(*checkpoint)
-    except ModelUnavailable as unavailable:
-        if checkpoint[0] != BUNDLED_STANDS_FOR or not BUNDLED.is_dir():
-            print(unavailable, file=sys.stderr)
-            sys.exit(EXIT_BOOT_FAILED)
-        reason = str(unavailable).removesuffix(HINT)
-        print(f"{reason}Serving the bundled model, demo, instead.", file=sys.stderr)
-        return print("demo")
-    print(settings.model or "@".join(filter(None, checkpoint)))
-
-
-if __name__ == "__main__":
-    main()

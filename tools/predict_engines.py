@@ -53,15 +53,14 @@ class LocalEngine:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
         self.batcher = Batcher(
             partial(load_model, config["MODULE"], config["DEVICE"]),
-            sys.maxsize,
-            TIMEOUT,
-            config["MAX_BATCH"],
-            config["MAX_BATCH_DELAY"] / 1000,
+            queue=sys.maxsize,
+            deadline=TIMEOUT,
+            max_batch=config["MAX_BATCH"],
+            max_batch_delay=config["MAX_BATCH_DELAY"] / 1000,
         )
         self.batcher.start()
         while self.batcher.health()[0] != State.READY:  # A failure ends the process.
             time.sleep(0.02)
-        assert self.batcher.info is not None  # It is set before the state is READY.
         self.accepts = self.batcher.info.accepts
         self.fields = self.batcher.info.fields
         # More threads than cores would only take the interpreter from each other.
