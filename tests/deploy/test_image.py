@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import ROOT, free_port
-from tests.test_serve import BULLDOG, CAPTION
+from tests.endpoint.test_serve import BULLDOG, CAPTION
 
 TOOLS = ("buildah", "podman", "runc")
 # A base with Python in local storage, since a test reaches no registry of images.
@@ -136,7 +136,7 @@ def test_baked_image_needs_no_network_and_no_home(baked):
 @long
 def test_unbaked_image_finds_the_model_in_a_mounted_cache(unbaked, tmp_path):
     from endpoint import model, weights
-    from tests.test_weights import fill_cache
+    from tests.endpoint.test_weights import fill_cache
 
     name = f"models--{model.CHECKPOINT.replace('/', '--')}"
     files = {path.name: path.read_bytes() for path in weights.BUNDLED.iterdir()}

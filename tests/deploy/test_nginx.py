@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.server import ROOT, Server, free_port
-from tests.test_serve import BULLDOG, CAPTION
+from tests.endpoint.test_serve import BULLDOG, CAPTION
 
 pytestmark = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not here")
 CODE = ("--output", "/dev/null", "--write-out", "%{http_code}")

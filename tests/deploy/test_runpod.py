@@ -15,7 +15,7 @@ import pytest
 from deploy import fetch
 from tests.conftest import picture
 from tests.support.server import Server, free_port
-from tests.test_serve import BULLDOG, CAPTION
+from tests.endpoint.test_serve import BULLDOG, CAPTION
 
 MOST = 100_000
 

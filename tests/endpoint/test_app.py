@@ -184,7 +184,7 @@ def test_figures_count_requests_and_batches(client):
 
 def test_http_needs_no_torch():
     program = (
-        "import sys; from tests.conftest import *; from tests.test_app import PICTURE;"
+        "import sys; from tests.conftest import *; from tests.endpoint.test_app import PICTURE;"
         "app = ready(create_app('tests.support.fake_model'));"
         "print(app.test_client().post('/', data=PICTURE).text);"
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"

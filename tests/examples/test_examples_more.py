@@ -21,7 +21,7 @@ from endpoint import uploads as inputs
 from tests.examples import tiny_more
 from tests.conftest import picture
 from tests.support.server import ROOT, SCRIPTS, Server
-from tests.test_examples import JSON, PAGE, assert_alike, batches
+from tests.examples.test_examples import JSON, PAGE, assert_alike, batches
 
 onnxruntime = pytest.importorskip("onnxruntime")
 soundfile = pytest.importorskip("soundfile")
