@@ -65,7 +65,7 @@ def resolve_checkpoint(module: str) -> weights.Checkpoint:
     """Return what ENDPOINT_MODEL names, else what the model file pins."""
     pinned = pinned_checkpoint(module)
     if pinned is None and not read_settings().model:
-        problem = f"{module} has no CHECKPOINT: name a checkpoint with --model."
+        problem = f"{module} has no CHECKPOINT: name a model with --model."
         raise click.ClickException(problem)
     return weights.resolve(*(pinned or ("", None)))
 

@@ -16,7 +16,8 @@ import click
 from flask import Config
 from PIL import Image
 
-from endpoint.batcher import Batcher, Job, State
+from endpoint.batcher import Batcher, State
+from endpoint.jobs import Job
 from endpoint.model_info import load_model
 from endpoint.responses import encode_png, to_json
 from endpoint.uploads import Upload, Values, guess_media_type
@@ -31,7 +32,7 @@ class Engine(Protocol):
     """Answer an input in two calls, each in `threads` threads.
 
     `submit` takes an input's name; `collect` takes what submit returned and returns
-    the answer as JSON. Both raise InputError or an error of `endpoint.batcher`.
+    the answer as JSON. Both raise InputError or an error of `endpoint.jobs`.
     """
 
     accepts: str  # a media type like "image/*"

@@ -108,7 +108,9 @@ def test_tensor_instead_of_a_number_is_reported(model_file):
     pytest.importorskip("torch")
     source = GOOD.replace("width * self.scale", "torch.tensor(width)")
     source = source.replace("from endpoint", "import torch\n    from endpoint")
-    assert '"width" of type Tensor, which is not JSON' in run(model_file(source).stem)[1]
+    assert (
+        '"width" of type Tensor, which is not JSON' in run(model_file(source).stem)[1]
+    )
 
 
 def test_images_of_two_sizes_must_fit_in_a_batch(model_file):
@@ -156,7 +158,9 @@ def test_missing_weights_are_reported(model_file, tmp_path, monkeypatch):
     load = f"weights.load(ViTModel, weights.Path({str(tmp_path / 'vit')!r}), device)"
     source = "    from transformers import ViTModel\n    from endpoint import weights"
     status, output = run(model_file(source + GOOD.replace("10", load)).stem)
-    sentence = r"ends the process: The model in .* has no weights for layernorm.weight\."
+    sentence = (
+        r"ends the process: The model in .* has no weights for layernorm.weight\."
+    )
     assert status == 1 and re.search(sentence, output), output
 
 
