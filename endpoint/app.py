@@ -50,7 +50,7 @@ def predict(route: str = "") -> Response:
     jobs = [submit(upload, wait=index > 0) for index, upload in enumerate(uploads)]
     answers = [collect(job) for job in jobs]
     if len(answers) == 1 and isinstance(answers[0], HTTPException):
-        raise answers[0]
+        return responses.error_response(answers[0])
     return responses.respond(answers)
 
 
@@ -70,7 +70,7 @@ def submit(upload: Upload, wait: bool) -> Job | HTTPException:
     """Decode and queue an upload; with `wait`, wait while the queue is full."""
     is_disconnected = request.environ.get("endpoint.is_disconnected", lambda: False)
     deadline = g.started + current_app.config["DEADLINE"]
-    job = Job(g.request_id, deadline, is_disconnected)
+    job = Job(deadline, g.request_id, is_disconnected)
     try:
         return batcher().submit(upload, job, wait)
     except Exception as error:
@@ -109,7 +109,7 @@ def index() -> dict[str, Any] | str:
 
 @routes.get("/ping")
 def ping() -> tuple[str, int]:
-    """Answer a load balancer: 204 while loading, 200 when ready, 503 after a failure."""
+    """Answer a load balancer: 204 while loading, 200 when ready, 503 when failed."""
     state, reason = batcher().health()
     if state == State.FAILED:
         raise NotReady(reason)
