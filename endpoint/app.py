@@ -13,15 +13,18 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 
 from endpoint import responses, telemetry
-from endpoint.batcher import STAGES, Batcher, Job, NotReady, State
+from endpoint.batcher import Batcher, State
+from endpoint.jobs import Job, NotReady
 from endpoint.openapi import render_openapi
 from endpoint.uploads import Upload, parse_uploads, usage
 
 routes = Blueprint("endpoint", __name__)
+STAGES = ("decode", "queue", "predict")  # of a job
 
 
 def batcher() -> Batcher:
-    return current_app.extensions["batcher"]
+    batcher: Batcher = current_app.extensions["batcher"]
+    return batcher
 
 
 @routes.before_app_request
@@ -38,7 +41,8 @@ def start_timing() -> None:
 def predict(route: str = "") -> Response:
     """Answer every upload of the request, in order."""
     authorize()
-    batcher().check_capacity()  # A refusal should not wait for the body.
+    if refusal := batcher().refusal():  # before the body is read
+        raise refusal
     info = batcher().info
     if route and route not in info.routes:
         raise NotFound
@@ -64,17 +68,14 @@ def authorize() -> None:
 
 def submit(upload: Upload, wait: bool) -> Job | HTTPException:
     """Decode and queue an upload; with `wait`, wait while the queue is full."""
-    started = time.monotonic()
+    is_disconnected = request.environ.get("endpoint.is_disconnected", lambda: False)
+    deadline = g.started + current_app.config["DEADLINE"]
+    job = Job(deadline, g.request_id, is_disconnected)
     try:
-        return batcher().submit(
-            upload,
-            g.request_id,
-            request.environ.get("endpoint.is_disconnected", lambda: False),
-            wait,
-            deadline=g.started + current_app.config["DEADLINE"],
-        )
+        return batcher().submit(upload, job, wait)
     except Exception as error:
-        g.timings["decode"] = max(g.timings["decode"], time.monotonic() - started)
+        job.enter("done")
+        record_timings(job)
         return responses.to_http_error(error)
 
 
@@ -88,9 +89,13 @@ def collect(job: Job | HTTPException) -> responses.Answer:
         return responses.to_http_error(error)
     finally:
         g.batch_size = max(g.batch_size, job.batch_size)
-        for stage, seconds in job.timings.items():
-            g.timings[stage] = max(g.timings[stage], seconds)
-            telemetry.stage_seconds.labels(stage).observe(seconds)
+        record_timings(job)
+
+
+def record_timings(job: Job) -> None:
+    for stage in STAGES:
+        g.timings[stage] = max(g.timings[stage], job.timings[stage])
+        telemetry.stage_seconds.labels(stage).observe(job.timings[stage])
 
 
 @routes.get("/")
@@ -104,7 +109,7 @@ def index() -> dict[str, Any] | str:
 
 @routes.get("/ping")
 def ping() -> tuple[str, int]:
-    """Answer a load balancer: 204 while loading, 200 when ready, 503 after a failure."""
+    """Answer a load balancer: 204 while loading, 200 when ready, 503 when failed."""
     state, reason = batcher().health()
     if state == State.FAILED:
         raise NotReady(reason)

@@ -28,7 +28,7 @@ def render_openapi(batcher: Batcher) -> str:
         kind=info.accepts.partition("/")[0],
         paths=["/predict", *(f"/predict/{route}" for route in info.routes)],
         example=example if isinstance(example, dict) else None,
-        draws=info.can_draw or isinstance(example, Image.Image),
+        draws=bool(info.draw) or isinstance(example, Image.Image),
         errors={code: ERRORS[code] for code in ERRORS if code != 401 or has_key},
     )
     return json.dumps(json.loads(document))

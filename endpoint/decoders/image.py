@@ -2,9 +2,10 @@
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 from werkzeug.exceptions import abort
 
 from endpoint.decoders import TimedBytesIO
@@ -16,7 +17,15 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # libjpeg goes over the whole image once a scan, and ten bytes make a scan.
 JPEG_SOS = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e]")
 MAX_SCANNED_PIXELS = 2_000_000_000  # over all scans of a JPEG
-EXIF_TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # to Image.Transpose
+EXIF_TRANSPOSE: dict[Any, int] = {
+    2: 0,
+    3: 3,
+    4: 1,
+    5: 5,
+    6: 4,
+    7: 6,
+    8: 2,
+}  # to Image.Transpose
 
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader makes an object per strip.
 # Pillow's warnings quote the file, and Python remembers each that it has shown.
@@ -38,7 +47,7 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
                 image.draft(None, (min_side, min_side))
             image.load()
             return _to_rgb(_upright(image))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         abort(415, "Not a supported image: send JPEG, PNG, WEBP, GIF, BMP or TIFF.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         abort(413, f"The image has over {max_pixels:,} pixels: scale it down.")
