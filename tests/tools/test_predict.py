@@ -15,7 +15,8 @@ from werkzeug.wrappers import Response
 from endpoint import create_app
 from tools import engines
 from tests.support import fake_model as fake
-from tests.conftest import picture, ready
+from tests.support.apps import ready
+from tests.support.images import make_image as picture
 from tests.support.server import ROOT, SCRIPTS
 
 

@@ -8,7 +8,8 @@ from werkzeug.wrappers import Request, Response
 
 from endpoint import create_app
 from tools.smoke import PICTURE, smoke
-from tests.conftest import picture, ready
+from tests.support.apps import ready
+from tests.support.images import make_image as picture
 
 GOOD = {"caption": "a dog"}
 
