@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from deploy import fetch
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tests.support.server import Server, free_port
 from tests.endpoint.test_serve import BULLDOG, CAPTION
 

@@ -10,8 +10,8 @@ import pytest
 from endpoint import create_app
 from endpoint.uploads import Upload
 from tests.conftest import picture, ready
-from tests.support.server import ROOT, Server
 from tests.endpoint.test_responses import Drawing, serve
+from tests.support.server import ROOT, Server
 
 CASES = 25  # of each way to send; 1,250 make over 5,000
 
