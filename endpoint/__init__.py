@@ -1,4 +1,4 @@
-"""A model behind HTTP: `flask run` and `gunicorn "endpoint:serve()"`."""
+"""A model behind HTTP: `flask run`, or `gunicorn`, which calls `endpoint:serve()`."""
 
 import importlib
 import os
@@ -9,6 +9,7 @@ import click
 from flask import Flask
 from flask.cli import AppGroup
 from flask.helpers import get_debug_flag
+from flask.json.provider import DefaultJSONProvider
 from werkzeug.serving import is_running_from_reloader
 
 from endpoint.app import routes
@@ -23,50 +24,45 @@ TOOLS = Path(__file__).parent.parent / "tools"
 
 
 def create_app(module: str | None = None) -> Flask:
-    """Put the app together; `flask run` also begins to load the model."""
+    """Put the app together; under `flask run`, also begin to load the model."""
     settings = read_settings()
     module = module or settings.module
     configure_logging()
     app = Flask("endpoint")
     app.request_class = InMemoryRequest
-    app.json.sort_keys = False  # The first value of an answer is its plain text.
-    app.config.from_mapping({k.upper(): v for k, v in settings.model_dump().items()})
-    app.config["MODULE"] = module
+    app.json = json = DefaultJSONProvider(app)
+    json.sort_keys = False  # The first value of an answer is its plain text.
+    app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
+    app.config.update(MODULE=module, MAX_FORM_PARTS=100)
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
-    app.config["MAX_FORM_PARTS"] = 100
-    app.extensions["batcher"] = Batcher(
-        partial(load_model, module, settings.device),
-        ModelInfo(module),
-        settings.queue,
-        settings.deadline,
-        settings.max_batch,
-        settings.max_batch_delay / 1000,
-        # A debug server keeps running so that you can fix the file.
-        exit=bool if app.debug else os._exit,
-    )
+    # A debug server keeps running so that you can fix the file.
+    exit = bool if app.debug else os._exit
+    load = partial(load_model, module, settings.device)
+    batcher = Batcher(load, ModelInfo(module), settings, exit)
+    app.extensions["batcher"] = batcher
     app.register_blueprint(routes)
     app.register_error_handler(Exception, error_response)
     app.cli = Commands()
     if is_flask_run():
-        app.extensions["batcher"].start()
+        batcher.start()
     return app
 
 
-def serve(module: str | None = None) -> Flask:
-    """Return the app for a WSGI server, with the model loading."""
-    app = create_app(module)
+def serve() -> Flask:
+    """Return the app for a WSGI server, and begin to load the model."""
+    app = create_app()
     app.extensions["batcher"].start()
     return app
 
 
 def is_flask_run() -> bool:
     """Tell `flask run` from other commands, and from the parent of its reloader."""
-    command = click.get_current_context(silent=True)
-    if command is None or command.info_name != "run":
+    context = click.get_current_context(silent=True)
+    if context is None or context.info_name != "run":
         return False
-    reload = command.params.get("reload")
-    reload = get_debug_flag() if reload is None else reload
-    return is_running_from_reloader() or not reload
+    reload = context.params.get("reload")
+    reloads = get_debug_flag() if reload is None else reload
+    return is_running_from_reloader() or not reloads
 
 
 class Commands(AppGroup):
@@ -77,6 +73,7 @@ class Commands(AppGroup):
         return [name for name in names if (TOOLS / f"{name}.py").is_file()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(ctx):
-            return None
-        return getattr(importlib.import_module(f"tools.{name}"), name)
+        exists = name in self.list_commands(ctx)
+        return (
+            getattr(importlib.import_module(f"tools.{name}"), name) if exists else None
+        )

@@ -13,15 +13,18 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 
 from endpoint import responses, telemetry
-from endpoint.batcher import STAGES, Batcher, Job, NotReady, State
+from endpoint.batcher import Batcher, State
+from endpoint.jobs import Job, NotReady
 from endpoint.openapi import render_openapi
-from endpoint.uploads import Upload, parse_uploads, usage
+from endpoint.uploads import parse_uploads, usage
 
 routes = Blueprint("endpoint", __name__)
+STAGES = ("decode", "queue", "predict")  # of a job
 
 
 def batcher() -> Batcher:
-    return current_app.extensions["batcher"]
+    batcher: Batcher = current_app.extensions["batcher"]
+    return batcher
 
 
 @routes.before_app_request
@@ -38,15 +41,19 @@ def start_timing() -> None:
 def predict(route: str = "") -> Response:
     """Answer every upload of the request, in order."""
     authorize()
-    batcher().check_capacity()  # A refusal should not wait for the body.
+    if refusal := batcher().refusal():  # before the body is read
+        raise refusal
     info = batcher().info
     if route and route not in info.routes:
         raise NotFound
     uploads = parse_uploads(request, info.accepts, route)
-    jobs = [submit(upload, wait=index > 0) for index, upload in enumerate(uploads)]
+    # Later files of a request wait for a free slot of the queue.
+    jobs = [
+        batcher().submit(up, new_job(), wait=up is not uploads[0]) for up in uploads
+    ]
     answers = [collect(job) for job in jobs]
     if len(answers) == 1 and isinstance(answers[0], HTTPException):
-        raise answers[0]
+        return responses.error_response(answers[0])
     return responses.respond(answers)
 
 
@@ -62,35 +69,23 @@ def authorize() -> None:
         )
 
 
-def submit(upload: Upload, wait: bool) -> Job | HTTPException:
-    """Decode and queue an upload; with `wait`, wait while the queue is full."""
-    started = time.monotonic()
-    try:
-        return batcher().submit(
-            upload,
-            g.request_id,
-            request.environ.get("endpoint.is_disconnected", lambda: False),
-            wait,
-            deadline=g.started + current_app.config["DEADLINE"],
-        )
-    except Exception as error:
-        g.timings["decode"] = max(g.timings["decode"], time.monotonic() - started)
-        return responses.to_http_error(error)
+def new_job() -> Job:
+    deadline = g.started + current_app.config["DEADLINE"]
+    is_disconnected = request.environ.get("endpoint.is_disconnected", lambda: False)
+    return Job(deadline, g.request_id, is_disconnected)
 
 
-def collect(job: Job | HTTPException) -> responses.Answer:
-    """Wait for a job's output and encode it."""
-    if isinstance(job, HTTPException):
-        return job
+def collect(job: Job) -> responses.Answer:
+    """Wait for a job's output and encode it; an error takes the place of the answer."""
     try:
         return responses.encode(batcher().model, batcher().info, job.result())
     except Exception as error:
         return responses.to_http_error(error)
     finally:
         g.batch_size = max(g.batch_size, job.batch_size)
-        for stage, seconds in job.timings.items():
-            g.timings[stage] = max(g.timings[stage], seconds)
-            telemetry.stage_seconds.labels(stage).observe(seconds)
+        for stage in STAGES:
+            g.timings[stage] = max(g.timings[stage], job.timings[stage])
+            telemetry.stage_seconds.labels(stage).observe(job.timings[stage])
 
 
 @routes.get("/")
@@ -104,7 +99,7 @@ def index() -> dict[str, Any] | str:
 
 @routes.get("/ping")
 def ping() -> tuple[str, int]:
-    """Answer a load balancer: 204 while loading, 200 when ready, 503 after a failure."""
+    """Answer a load balancer: 204 while loading, 200 when ready, 503 when failed."""
     state, reason = batcher().health()
     if state == State.FAILED:
         raise NotReady(reason)

@@ -1,50 +1,45 @@
-"""A picture to a caption with ViT-GPT2: the file to replace with your own model."""
-
-from pathlib import Path
+"""An image to its caption with ViT-GPT2: the file to replace with your own model."""
 
 import numpy as np
 from PIL import Image
-from transformers import AutoTokenizer
-from transformers import VisionEncoderDecoderModel as Network
-from transformers.utils import logging
+from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
-from endpoint import explain, weights
+from endpoint import weights
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
-from vit_gpt2.beam_search import captioner_for
+from vit_gpt2.beam_search import build_captioner
 from vit_gpt2.layers import fast_dtype
 
-CHECKPOINT = "nlpconnect/vit-gpt2-image-captioning"  # on the hub
-REVISION = "dc68f91c06a1ba6f15268e5b9c13ae7a7c514084"
-SIDE = 224  # pixels; the picture is squashed to a square
-MAX_LENGTH = 16  # tokens, the start token included
-BEAMS = 4
-LEGACY = r"(attn|attention)\.(masked_)?bias"  # buffers no model has any more
-EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
-
-logging.disable_progress_bar()  # That of loading; a download still shows its own.
+CHECKPOINT = "nlpconnect/vit-gpt2-image-captioning"  # on the Hugging Face hub
+REVISION = "dc68f91c06a1ba6f15268e5b9c13ae7a7c514084"  # a commit there
+SIZE = 224  # pixels; each image is resized to a square
+NUM_BEAMS = 4
+MAX_LENGTH = 16  # tokens, with the start token
 
 
-@explain.on_request
 class Model:
-    max_batch = 32
+    max_batch = 32  # images in one call of predict
+    example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
+        """Load the weights and the tokenizer."""
+        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        Network._keys_to_ignore_on_load_unexpected = [LEGACY]
-        network = Network.from_pretrained(folder, dtype=fast_dtype(device)).to(device)
-        self.search = captioner_for(network, BEAMS, MAX_LENGTH, self.max_batch)
-        self.example = Upload(EXAMPLE.read_bytes())
+        options = {"dtype": fast_dtype(device)}
+        network = weights.load(VisionEncoderDecoderModel, folder, device, **options)
+        self.search = build_captioner(network, NUM_BEAMS, MAX_LENGTH, self.max_batch)
 
     def decode(self, upload: Upload) -> np.ndarray:
-        image = decode_image(upload, side=2 * SIDE)
-        return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        """Turn one upload into one input: pixels (224, 224, 3)."""
+        image = decode_image(upload, min_side=2 * SIZE)
+        return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
     def predict(self, images: list[np.ndarray]) -> list[str]:
+        """Caption all images in one batch, in their order."""
         tokens = self.search(images)  # (images, at most 16)
         captions = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [caption.strip() for caption in captions]
 
     def encode(self, caption: str) -> dict[str, str]:
+        """Turn one output into the answer."""
         return {"caption": caption}

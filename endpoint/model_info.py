@@ -1,4 +1,4 @@
-"""What a model file defines, read once: its methods and its optional attributes."""
+"""What a model file defines: four methods, and optional attributes, read once."""
 
 import importlib
 import logging
@@ -13,20 +13,10 @@ log = logging.getLogger(__name__)
 
 
 class Model(Protocol):
-    """The four methods of the class Model in a model file."""
-
     def __init__(self, device: str) -> None: ...
     def decode(self, upload: Upload) -> Any: ...
     def predict(self, inputs: list[Any]) -> list[Any]: ...
     def encode(self, output: Any) -> Any: ...
-
-
-def _no_key(input: Any) -> Hashable:
-    return None
-
-
-def _no_drawing(output: Any) -> None:
-    return None
 
 
 @dataclass(frozen=True)
@@ -41,12 +31,12 @@ class ModelInfo:
     routes: Sequence[str] = ()
     max_batch: int = 32
     example: Upload | None = None
-    batch_key: Callable[[Any], Hashable] = _no_key
-    draw: Callable[[Any], Any] = _no_drawing
+    batch_key: Callable[[Any], Hashable] = lambda input: None
+    draw: Callable[[Any], Any] | None = None
 
     @classmethod
     def of(cls, model: Model, name: str, device: str) -> "ModelInfo":
-        """Read a loaded model; `name` stands for a model without one."""
+        """Read a loaded model; `name` is for a model without one."""
         names = [each for each in cls.__dataclass_fields__ if hasattr(model, each)]
         own = {each: getattr(model, each) for each in names}
         return cls(**{"name": name} | own | {"device": device})
@@ -55,24 +45,14 @@ class ModelInfo:
     def version(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
 
-    @property
-    def can_draw(self) -> bool:
-        return self.draw is not _no_drawing
-
     def to_json(self) -> dict[str, Any]:
         """Return what `GET /` and `GET /health` show."""
-        return {
-            "model": self.name,
-            "revision": self.revision,
-            "device": self.device,
-            "accepts": self.accepts,
-            "fields": dict(self.fields),
-            "routes": list(self.routes),
-        }
+        names = ("revision", "device", "accepts", "fields", "routes")
+        return {"model": self.name} | {each: getattr(self, each) for each in names}
 
 
-def load_model(module: str, device: str) -> tuple[Model, ModelInfo]:
-    """Load the class Model of a module onto a device: cuda, cpu, or "" to find one."""
+def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:
+    """Load the class Model of a module onto a device; "" finds one."""
     device = find_device(device)
     model = importlib.import_module(module).Model(device)
     info = ModelInfo.of(model, module, device)

@@ -7,19 +7,10 @@ from typing import Any
 
 from flask import Response, current_app, json, jsonify, render_template, request
 from PIL import Image
-from werkzeug.exceptions import (
-    GatewayTimeout,
-    HTTPException,
-    InternalServerError,
-    ServiceUnavailable,
-)
+from werkzeug import exceptions
+from werkzeug.exceptions import HTTPException, InternalServerError
 
-from endpoint.batcher import (
-    ClientDisconnected,
-    DeadlineExceeded,
-    NotReady,
-    PredictionFailed,
-)
+from endpoint import jobs
 from endpoint.model_info import Model, ModelInfo
 
 TEXT, JSON, HTML, PNG = "text/plain", "application/json", "text/html", "image/png"
@@ -40,68 +31,69 @@ CONTENT_SECURITY_POLICY = (
 
 
 class ClientClosedRequest(HTTPException):
-    """nginx's 499: no client reads it, but log and metrics can tell it apart."""
+    """nginx's status 499: no client reads it, but log and metrics can tell it apart."""
 
-    code = 499
-    name = "Client Closed Request"
-    description = "The client disconnected."
+    code, name, description = 499, "Client Closed Request", "The client disconnected."
 
 
 def to_http_error(error: Exception) -> HTTPException:
-    """Return the HTTP error for an error; an unexpected one is logged and a 500.
-
-    It has no traceback: while it is kept, that would keep uploads and images.
-    """
-    match error:
-        case HTTPException():
-            error.__context__ = error.__cause__ = None
-            return error.with_traceback(None)
-        case NotReady():
-            wait = error.retry_after
-            detail = f"{error}: retry in {wait} s."
-            return ServiceUnavailable(detail, retry_after=wait)
-        case DeadlineExceeded():
-            return GatewayTimeout("The deadline passed: retry later.")
-        case ClientDisconnected():
-            return ClientClosedRequest()
-        case MemoryError():
-            return ServiceUnavailable("The server is out of memory.", retry_after=5)
-        case PredictionFailed():
-            return InternalServerError("The model failed on this input.")
-    current_app.logger.error("A request failed:", exc_info=error)
-    return InternalServerError()
+    """Return the HTTP error for an error; an unexpected one is logged and a 500."""
+    try:
+        match error:
+            case HTTPException():
+                return error
+            case jobs.NotReady():
+                detail, wait = (
+                    f"{error}: retry in {error.retry_after} s.",
+                    error.retry_after,
+                )
+                return exceptions.ServiceUnavailable(detail, retry_after=wait)
+            case jobs.DeadlineExceeded():
+                return exceptions.GatewayTimeout("The deadline passed: retry later.")
+            case jobs.ClientDisconnected():
+                return ClientClosedRequest()
+            case jobs.PredictionFailed():
+                return InternalServerError("The model failed on this input.")
+            case MemoryError():
+                detail = "The server is out of memory: retry in 5 s."
+                return exceptions.ServiceUnavailable(detail, retry_after=5)
+        current_app.logger.error("A request failed:", exc_info=error)
+        return InternalServerError()
+    finally:  # The frames of a traceback would keep uploads and images in memory.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 def problem_body(error: HTTPException) -> dict[str, Any]:
     """Return the fields of RFC 9457."""
     detail = error.description
     if detail == type(error).description:
-        detail = DEFAULT_DETAIL.get(error.code, detail)
+        detail = DEFAULT_DETAIL.get(error.code or 500, detail or error.name)
     return {"title": error.name, "status": error.code, "detail": detail}
 
 
 def error_response(error: Exception) -> Response:
     """Respond to an error; a browser's form gets it on the page."""
     error = to_http_error(error)
-    response = error.get_response()  # It carries Allow, Retry-After and the like.
     if wants_page():
-        response.data, response.mimetype = render_page([error]), HTML
+        response = Response(render_page([error]), error.code, mimetype=HTML)
     else:
-        response.data = json.dumps(problem_body(error)) + "\n"
-        response.mimetype = "application/problem+json"
+        body = json.dumps(problem_body(error)) + "\n"
+        response = Response(body, error.code, mimetype="application/problem+json")
+    for name, value in error.get_headers():  # Allow, Retry-After and the like
+        response.headers.setdefault(name, value)
     return response
 
 
 def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
     """Encode the output; draw it if an image was requested, or the page."""
     kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
-    drawing = info.draw(output) if kind in (HTML, PNG) else None
-    answer = drawing if drawing and kind == PNG else model.encode(output)
+    drawing = info.draw(output) if info.draw and kind in (HTML, PNG) else None
+    answer: Any = drawing if drawing and kind == PNG else model.encode(output)
     if isinstance(answer, Image.Image):
         return encode_png(answer)
     if drawing:  # The page shows both.
         answer = answer | {"image": data_uri(encode_png(drawing))}
-    return answer
+    return dict(answer)
 
 
 def respond(answers: Sequence[Answer]) -> Response:
@@ -111,35 +103,37 @@ def respond(answers: Sequence[Answer]) -> Response:
     kind = request.accept_mimetypes.best_match(kinds, default=kinds[0])
     if kind == HTML:
         return Response(render_page(answers), mimetype=HTML)
-    if kind == PNG and len(answers) == 1:
+    if kind == PNG and isinstance(answers[0], bytes) and len(answers) == 1:
         return Response(answers[0], mimetype=PNG)
-    items = [to_json(answer) for answer in answers]
     if kind == TEXT:
-        return Response("".join(f"{_line(item)}\n" for item in items), mimetype=TEXT)
+        lines = [f"{_first_value(answer)}\n" for answer in answers]
+        return Response("".join(lines), mimetype=TEXT)
+    items = [to_json(answer) for answer in answers]
     return jsonify(items[0] if len(items) == 1 else {"predictions": items})
+
+
+def _first_value(answer: Answer) -> str:
+    if isinstance(answer, HTTPException):
+        return f"error: {problem_body(answer)['detail']}"
+    return str(next(iter(to_json(answer).values())))
+
+
+def to_json(answer: Answer) -> dict[str, Any]:
+    """Return an answer as a JSON object, an image as a data: URI."""
+    if isinstance(answer, HTTPException):
+        return {"error": problem_body(answer)}
+    return {"image": data_uri(answer)} if isinstance(answer, bytes) else answer
 
 
 def render_page(answers: Sequence[Answer] = ()) -> str:
     """Return the upload page with the answers to the files that it sent."""
-    items = [to_json(answer) for answer in answers]
+    items = [(isinstance(each, HTTPException), to_json(each)) for each in answers]
     info = current_app.extensions["batcher"].info
     return render_template("index.html", items=items, info=info)
 
 
 def wants_page() -> bool:
     return request.accept_mimetypes.best_match((JSON, HTML)) == HTML
-
-
-def to_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer as a JSON object, an image in it as a data: URI."""
-    if isinstance(answer, HTTPException):
-        return {"error": problem_body(answer)}
-    return {"image": data_uri(answer)} if isinstance(answer, bytes) else answer
-
-
-def _line(item: dict[str, Any]) -> str:
-    error = item.get("error")
-    return f"error: {error['detail']}" if error else str(next(iter(item.values())))
 
 
 def encode_png(image: Image.Image) -> bytes:

@@ -8,47 +8,42 @@ import time
 from typing import Any
 
 import prometheus_client as prometheus
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from endpoint.settings import read_settings
 
 log = logging.getLogger(__name__)
 
-requests = prometheus.Counter(
-    "endpoint_requests", "Requests answered, by status.", ["status"]
-)
-stage_seconds = prometheus.Histogram(
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90)
+
+requests = Counter("endpoint_requests", "Requests answered, by status.", ["status"])
+stage_seconds = Histogram(
     "endpoint_stage_seconds",
-    "Seconds an input spent in decode, in the queue and in predict.",
+    "Seconds of an input in a stage.",
     ["stage"],
-    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90),
+    buckets=SECONDS,
 )
-batch_size = prometheus.Histogram(
-    "endpoint_batch_size",
-    "Inputs in a call of predict.",
-    buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+batch_size = Histogram(
+    "endpoint_batch_size", "Inputs in a call of predict.", buckets=BATCH_SIZES
 )
-queue_size = prometheus.Gauge(
+queue_size = Gauge(
     "endpoint_queue_size",
-    "Inputs that are decoded or wait for predict.",
+    "Inputs that are decoded or wait.",
     multiprocess_mode="livesum",
 )
-dropped = prometheus.Counter(
-    "endpoint_dropped",
-    "Inputs that were not run: deadline passed, client disconnected.",
-    ["reason"],
+dropped = Counter(
+    "endpoint_dropped", "Inputs that were not run, by reason.", ["reason"]
 )
-batch_splits = prometheus.Counter(
+batch_splits = Counter(
     "endpoint_batch_splits", "Batches split in half after a failure.", ["reason"]
 )
-ready = prometheus.Gauge(
+ready = Gauge(
     "endpoint_ready", "Processes whose model is ready.", multiprocess_mode="livesum"
 )
-# Metrics under the names they had before; they go with the next release.
-OLD_NAMES = {
-    "endpoint_queue_size": "endpoint_queued",
-    "endpoint_batch_splits": "endpoint_splits",
-}
+# Metrics are also exported under their old names until the next release.
+OLD_NAMES = {"queue_size": "queued", "batch_splits": "splits"}
 
 
 def metrics() -> str:
@@ -59,17 +54,9 @@ def metrics() -> str:
         MultiProcessCollector(registry)
     text = prometheus.generate_latest(registry).decode()
     for new, old in OLD_NAMES.items():
-        lines = re.findall(rf"^.*\b{new}(?:_total)?\b.*\n", text, re.M)
-        text += "".join(lines).replace(new, old)
+        lines = re.findall(rf"^.*\bendpoint_{new}(?:_total)?\b.*\n", text, re.M)
+        text += "".join(lines).replace(f"endpoint_{new}", f"endpoint_{old}")
     return text
-
-
-class TextFormatter(logging.Formatter):
-    """Lines in the format that gunicorn uses for its own."""
-
-    def __init__(self) -> None:
-        format = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
-        super().__init__(format, "%Y-%m-%d %H:%M:%S %z")
 
 
 class JSONFormatter(logging.Formatter):
@@ -78,7 +65,10 @@ class JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         fields = getattr(record, "fields", None) or {"message": record.getMessage()}
-        line = {"time": f"{now}.{int(record.msecs):03d}Z", "level": record.levelname}
+        line: dict[str, Any] = {
+            "time": f"{now}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+        }
         line |= {"process": record.process, **fields}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -86,7 +76,11 @@ class JSONFormatter(logging.Formatter):
 
 
 def formatter() -> logging.Formatter:
-    return JSONFormatter() if read_settings().log == "json" else TextFormatter()
+    """Return the format of ENDPOINT_LOG: JSON, or text in gunicorn's own format."""
+    if read_settings().log == "json":
+        return JSONFormatter()
+    text = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
+    return logging.Formatter(text, "%Y-%m-%d %H:%M:%S %z")
 
 
 def configure_logging() -> None:

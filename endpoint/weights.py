@@ -1,26 +1,19 @@
-"""A model's name to a local folder, and the folder to a loaded network.
+"""A model's name to a local folder, and the folder to a loaded network."""
 
-`python -m endpoint.weights` downloads the weights ahead of time and prints what
-ENDPOINT_MODEL should be; `make run` uses it.
-"""
-
-import ast
-import importlib.util
 import json
-import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from endpoint.settings import EXIT_BOOT_FAILED, read_settings
+from endpoint.settings import read_settings
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
-BUNDLED_STANDS_FOR = "nlpconnect/vit-gpt2-image-captioning"
 ORIGIN = "origin"  # a file in a baked folder that holds the model's name@revision
 # Caches that are read after HF_HOME and never written: Runpod's cached models, and
 # what HF_HOME=/workspace leaves on a pod's volume.
 EXTRA_CACHES = ("/runpod-volume/huggingface-cache/hub", "/workspace/hub")
-SMALL_FILES = ("*.json", "*.txt", "*.model")  # configuration and vocabulary
+SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")  # configuration, vocabulary
 HINT = (
     "Set ENDPOINT_MODEL to a folder that holds the model, or to demo for the small "
     "model in this repository."
@@ -49,28 +42,26 @@ def resolve(default: str, revision: str | None = None) -> Checkpoint:
     wanted = read_settings().model or pinned
     folder = BUNDLED if wanted == "demo" else Path(wanted).expanduser()
     if wanted == "demo" or folder.is_dir() or wanted[0] in "./~":
-        if problem := _validate(folder):
+        if problem := validate(folder):
             raise ModelUnavailable(f"{problem} {HINT}")
         origin = folder / ORIGIN
         name = origin.read_text().strip() if origin.is_file() else wanted
-        return Checkpoint(*_split(name), folder)
-    name, wanted_revision = _split(wanted)
-    if not wanted_revision:
-        wanted_revision = revision if name == default else "main"
-    return Checkpoint(name, wanted_revision, _from_hub(name, wanted_revision))
+        name, _, commit = name.partition("@")
+        return Checkpoint(name, commit or None, folder)
+    name, _, commit = wanted.partition("@")
+    commit = commit or (revision if name == default else None) or "main"
+    return Checkpoint(name, commit, _from_hub(name, commit))
 
 
 def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     """Return a transformers network for inference, or raise ModelUnavailable.
 
-    transformers fills missing weights with random numbers; here they are an error,
-    like weights of another shape and weights that are not finite.
+    transformers fills missing weights with random numbers; here they are an error, as
+    are weights of another shape and weights that are not finite.
     """
-    # Imported here: `python -m endpoint.weights` needs neither and should be quick.
-    import torch
-    from transformers.utils import logging
+    from transformers.utils import logging  # takes a second; not all models need it
 
-    logging.disable_progress_bar()  # Loading takes seconds; downloads are done.
+    logging.disable_progress_bar()  # Loading takes seconds.
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # The report is read below.
     network, report = network_class.from_pretrained(
@@ -78,23 +69,17 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     )
     logging.set_verbosity(verbosity)
     network = network.eval().to(device)
-    mismatched = [str(key[0]) for key in report["mismatched_keys"]]
-    not_finite = (
-        name
-        for name, weight in network.named_parameters()
-        if weight.is_floating_point() and not torch.isfinite(weight).all()
-    )
-    _refuse(folder, "has no weights for", sorted(report["missing_keys"]))
-    _refuse(folder, "has weights of another shape for", sorted(mismatched))
-    _refuse(folder, "has weights that are not finite for", list(not_finite))
+    state = network.state_dict().items()
+    problems = {
+        "no weights": report["missing_keys"],
+        "weights of another shape": [name for name, *_ in report["mismatched_keys"]],
+        "weights that are not finite": [n for n, w in state if not w.isfinite().all()],
+    }
+    for problem, names in problems.items():
+        if names:
+            shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            raise ModelUnavailable(f"The model in {folder} has {problem} for {shown}.")
     return network
-
-
-def _refuse(folder: Path, problem: str, names: list[str]) -> None:
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        shown = ", ".join(names[:3])
-        raise ModelUnavailable(f"The model in {folder} {problem} {shown}{more}.")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -102,12 +87,7 @@ def weight_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
 
 
-def _split(name: str) -> tuple[str, str | None]:
-    name, _, revision = name.partition("@")
-    return name, revision or None
-
-
-def _validate(folder: Path) -> str:
+def validate(folder: Path) -> str:
     """Return what is wrong with a model's folder as a sentence, "" if nothing is."""
     if not folder.is_dir():
         return f"There is no folder {folder}."
@@ -115,25 +95,17 @@ def _validate(folder: Path) -> str:
         for below in (*folder.glob("*/config.json"), *folder.glob("*/*/config.json")):
             return f"The model is not in {folder} itself but in {below.parent}."
         return f"The folder {folder} has no config.json."
-    if not weight_files(folder):
+    files = weight_files(folder)
+    if not files:
         return f"The folder {folder} has no weights (.safetensors or .bin)."
-    if problem := _missing_shard(folder) or _truncated_file(folder):
-        return f"The model in {folder} is incomplete, {problem}: download it again."
-    return ""
-
-
-def _missing_shard(folder: Path) -> str:
-    for index in folder.glob(f"*{weight_files(folder)[0].suffix}.index.json"):
+    incomplete = f"The model in {folder} is incomplete: download it again. The file"
+    for index in folder.glob(f"*{files[0].suffix}.index.json"):
         for name in sorted(set(json.loads(index.read_text())["weight_map"].values())):
             if not (folder / name).is_file():
-                return f"{name} is missing"
-    return ""
-
-
-def _truncated_file(folder: Path) -> str:
-    for file in weight_files(folder):
+                return f"{incomplete} {name} is missing."
+    for file in files:
         if not _is_complete(file):
-            return f"{file.name} is truncated or a Git LFS pointer"
+            return f"{incomplete} {file.name} is truncated or a Git LFS pointer."
     return ""
 
 
@@ -150,30 +122,32 @@ def _is_complete(file: Path) -> bool:
         return False
 
 
-def _from_hub(name: str, revision: str | None) -> Path:
+def _from_hub(name: str, revision: str) -> Path:
     """Return a complete snapshot from a cache, else download one."""
     # Imported here, so that a model in a folder needs no hub.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    problems = []
+    download: Any = partial(snapshot_download, revision=revision)
+    problem = f"The model {name} is not on this machine."
     for cache in (None, *EXTRA_CACHES):
         try:
-            cached = snapshot_download(
-                name, revision=revision, cache_dir=cache, local_files_only=True
-            )
+            folder = Path(download(name, cache_dir=cache, local_files_only=True))
         except LocalEntryNotFoundError:
             continue
-        if not (problem := _validate(Path(cached))):
-            return Path(cached)
-        problems.append(problem)
+        if not (problem := validate(folder)):
+            return folder
     try:
         return _download(name, revision)
     except Exception as error:
-        raise ModelUnavailable(_explain(name, error, problems)) from error
+        reason = str(error).strip().partition("\n")[0]
+        if "No space left" in reason:
+            problem, reason = "The disk is full.", "HF_HOME needs more space"
+        failure = f"Download failed ({type(error).__name__}: {reason})."
+        raise ModelUnavailable(f"{problem} {failure} {HINT}") from error
 
 
-def _download(name: str, revision: str | None) -> Path:
+def _download(name: str, revision: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     # One request with a timeout first: snapshot_download tries an unreachable hub
@@ -182,55 +156,6 @@ def _download(name: str, revision: str | None) -> Path:
     is_safe = any(file.rfilename.endswith(".safetensors") for file in found)
     patterns = [*SMALL_FILES, "*.safetensors" if is_safe else "*.bin"]
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    if problem := _validate(folder):
+    if problem := validate(folder):
         raise ValueError(problem)
     return folder
-
-
-def _explain(name: str, error: Exception, problems: list[str]) -> str:
-    reason = str(error).strip().partition("\n")[0]
-    if "No space left" in reason:
-        return f"The disk is full: {name} needs more space where HF_HOME points to."
-    local = problems[0] if problems else f"The model {name} is not on this machine."
-    return f"{local} Download failed ({type(error).__name__}: {reason}). {HINT}"
-
-
-def pinned_checkpoint(module: str) -> tuple[str, str | None] | None:
-    """Return CHECKPOINT and REVISION of a model file, None if it names none.
-
-    The file is parsed and not imported, which would take seconds.
-    """
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return None
-    constants = {
-        line.targets[0].id: line.value.value
-        for line in ast.parse(Path(spec.origin).read_text()).body
-        if isinstance(line, ast.Assign)
-        and isinstance(line.targets[0], ast.Name)
-        and isinstance(line.value, ast.Constant)
-    }
-    name = constants.get("CHECKPOINT")
-    return (name, constants.get("REVISION")) if isinstance(name, str) else None
-
-
-def main() -> None:
-    """Print what to serve: the model's name, or demo where it is unavailable."""
-    settings = read_settings()
-    checkpoint = pinned_checkpoint(settings.module)
-    if checkpoint is None:  # This model file finds its weights by itself.
-        return print(settings.model)
-    try:
-        resolve(*checkpoint)
-    except ModelUnavailable as unavailable:
-        if checkpoint[0] != BUNDLED_STANDS_FOR or not BUNDLED.is_dir():
-            print(unavailable, file=sys.stderr)
-            sys.exit(EXIT_BOOT_FAILED)
-        reason = str(unavailable).removesuffix(HINT)
-        print(f"{reason}Serving the bundled model, demo, instead.", file=sys.stderr)
-        return print("demo")
-    print(settings.model or "@".join(filter(None, checkpoint)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,20 @@
-"""`flask check`: a model file tried out, and in a sentence what is wrong with it."""
+"""`flask check`: a model file to its measurements, or to what is wrong with it."""
 
 import ast
-import contextlib
+import importlib
 import importlib.util
 import io
 import json
 import linecache
 import math
-import os
 import resource
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,261 +24,285 @@ import numpy as np
 from PIL import Image, ImageOps
 from werkzeug.exceptions import HTTPException
 
-from endpoint import device
+from endpoint.model_info import Model, ModelInfo, load_model
+from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 
-LIMIT = 300.0  # seconds for any step
-SLOW = 1.0  # seconds at the top level of the file, its imports not counted
+STEP_TIMEOUT = 300.0  # seconds
+MAX_IMPORT_SECONDS = 1.0  # of the file itself, without the modules that it imports
 METHODS = {"decode": "upload", "predict": "inputs", "encode": "output"}
-PICTURE = Path(__file__).parent.parent / "french_bulldog.jpg"
-JUNK = Upload(b"\x89junk")
+INVALID_DATA = b"\x89invalid"
 
 
 class Problem(Exception):
-    """What is wrong, in a sentence."""
+    """What is wrong with a model file, in a sentence."""
 
 
 @click.command()
-@click.argument("module", envvar="ENDPOINT_APP", default="endpoint.model")
-def check(module: str) -> None:
-    """Load a model file, run its example and say what is wrong with it."""
+@click.argument("module", required=False)
+def check(module: str | None) -> None:
+    """Run a model file on its example and report what is wrong with it.
+
+    MODULE is a Python module or the path of its file. Default: ENDPOINT_MODULE.
+    """
+    module = module or read_settings().module
     try:
-        for finding in findings(module.removesuffix(".py").replace("/", ".")):
-            click.echo(finding)
+        for line in check_module(module.removesuffix(".py").replace("/", ".")):
+            click.echo(line)
     except Problem as problem:
-        raise click.ClickException(f"{problem}") from None
-    click.echo("All is well.")
+        raise click.ClickException(str(problem)) from None
+    click.echo("No problem found.")
 
 
-def findings(module: str) -> Iterator[str]:
-    """Yield what each step shows, or raise Problem."""
-    spec = None
-    with contextlib.suppress(ModuleNotFoundError):  # of a package that it is in
+def check_module(module: str) -> Iterator[str]:
+    """Yield what each step measures, or raise Problem."""
+    file = find_file(module)
+    yield import_module(module, file)
+    step, device = Step(file), read_settings().device
+    (model, info), seconds = step("Model(device)", load_model, module, device)
+    yield f"load     {seconds:.1f} s on {info.device}"
+    yield from ModelChecks(step, model, info).run()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    yield f"memory   {peak:,.0f} MB at its peak"
+    if str(info.device).startswith("cuda") and "torch" in sys.modules:
+        peak = sys.modules["torch"].cuda.max_memory_reserved() / 1e6
+        yield f"         {peak:,.0f} MB on the GPU"
+
+
+def find_file(module: str) -> str:
+    with suppress(ModuleNotFoundError):  # raised for a package that does not exist
         spec = importlib.util.find_spec(module)
-    if not spec or not spec.origin:
-        raise Problem(f"There is no module {module}.")
-    where, file = device.find(os.environ.get("ENDPOINT_DEVICE")), spec.origin
-    _, libraries = step(file, "Importing", import_libraries, module, Path(file))
-    loaded, own = step(file, "Importing", importlib.import_module, module)
-    yield f"import   {libraries + own:.1f} s, {own:.1f} s of it in the file itself"
-    if own > SLOW:
+        if spec and spec.origin:
+            return spec.origin
+    raise Problem(f"There is no module {module}.")
+
+
+def import_module(module: str, file: str) -> str:
+    """Import a model file and check its class; return how long the import took."""
+    step = Step(file)
+    _, dependencies = step("Importing", import_dependencies, module, Path(file))
+    imported, own = step("Importing", importlib.import_module, module)
+    if own > MAX_IMPORT_SECONDS:
         raise Problem(
-            f"Importing it takes {own:.1f} s: load in __init__ what it loads."
+            f"Importing the file takes {own:.1f} s without the modules that it "
+            "imports: move what it loads to __init__."
         )
-    kind = getattr(loaded, "Model", None)
-    if kind is None:
+    model_class = getattr(imported, "Model", None)
+    if model_class is None:
         raise Problem(f"{file} has no class Model.")
     for name, argument in METHODS.items():
-        if not callable(getattr(kind, name, None)):
+        if not callable(getattr(model_class, name, None)):
             raise Problem(f"The class Model has no method {name}(self, {argument}).")
-    model, seconds = step(file, "Model(device)", kind, where)
-    yield f"load     {seconds:.1f} s on {where}"
-    yield from Trial(file, model).findings()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-    yield f"memory   {peak:,.0f} MB at most"
-    if where.startswith("cuda") and "torch" in sys.modules:
-        on_gpu = sys.modules["torch"].cuda.max_memory_reserved() / 1e6
-        yield f"         {on_gpu:,.0f} MB on the GPU"
+    return f"import   {dependencies + own:.1f} s, {own:.1f} s of it in the file itself"
 
 
-class Trial:
-    """A loaded model and two inputs that should get two answers."""
+def import_dependencies(module: str, file: Path) -> None:
+    """Import what a file imports, so that the file's own time can be measured."""
+    package = module.rpartition(".")[0]
+    for node in ast.parse(file.read_text(), str(file)).body:
+        # What fails here fails again when the file is imported, with its line.
+        with suppress(Exception):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    importlib.import_module(alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                name = "." * node.level + (node.module or "")
+                source = importlib.import_module(name, package)
+                for alias in node.names:  # transformers imports on access.
+                    getattr(source, alias.name, None)
 
-    def __init__(self, file: str, model: Any) -> None:
-        self.file, self.model = file, model
-        self.most = getattr(model, "max_batch", 32)
 
-    def findings(self) -> Iterator[str]:
+class Step:
+    """Run one step in a thread and measure it; a failure becomes a Problem.
+
+    The Problem names the last line of the model file that was running.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def __call__(
+        self, name: str, function: Callable[..., Any], *arguments: Any
+    ) -> tuple[Any, float]:
+        """Return what the function returns and its seconds."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:  # SystemExit as well
+                future.set_exception(error)
+
+        thread, started = threading.Thread(target=run, daemon=True), time.monotonic()
+        thread.start()
+        thread.join(STEP_TIMEOUT)
+        if not future.done():
+            stack = traceback.extract_stack(sys._current_frames()[thread.ident or 0])
+            raise Problem(f"{name} takes over {STEP_TIMEOUT:g} s{self._line(stack)}.")
+        if error := future.exception():
+            raise self._problem(name, error)
+        return future.result(), time.monotonic() - started
+
+    def _problem(self, name: str, error: BaseException) -> Problem:
+        if isinstance(error, SystemExit):
+            return Problem(f"{name} ends the process: {error}")
+        stack = list(traceback.extract_tb(error.__traceback__))
+        if isinstance(error, SyntaxError) and error.filename == self.file:
+            stack = [traceback.FrameSummary(self.file, error.lineno or 0, "")]
+        message = str(error).partition("\n")[0] or "no message"
+        reason = f"{type(error).__name__}: {message}"
+        return Problem(f"{name} fails{self._line(stack)}: {reason}")
+
+    def _line(self, stack: list[traceback.FrameSummary]) -> str:
+        numbers = [frame.lineno for frame in stack if frame.filename == self.file]
+        if not numbers or numbers[-1] is None:
+            return ""
+        line = linecache.getline(self.file, numbers[-1]).strip()
+        return f" at line {numbers[-1]} of {Path(self.file).name}, {line}"
+
+
+class ModelChecks:
+    """Run a loaded model on two inputs, alone and in batches of several sizes."""
+
+    def __init__(self, step: Step, model: Model, info: ModelInfo) -> None:
+        self.step, self.model, self.info = step, model, info
+
+    def run(self) -> Iterator[str]:
+        """Yield what each step measures, or raise Problem."""
         uploads = self.uploads()
-        decoded = [self.step("decode", upload) for upload in uploads]
+        decoded = [self.step("decode", self.model.decode, each) for each in uploads]
         yield f"decode   {1000 * decoded[-1][1]:.1f} ms"
-        self.refuse_junk()
-        pair = [value for value, _ in decoded]
-        key = getattr(self.model, "batch_key", lambda _: None)
-        apart = key(pair[0]) != key(pair[1])
-        if apart:
-            pair = pair[:1] * 2
-        singles = [self.answers([value])[0][0] for value in pair]
-        yield f"encode   {shown(singles[0])}"
-        for size in sorted({1, min(2, self.most), self.most}):
-            batch = [number % 2 for number in range(size)]
-            answers, seconds = self.answers([pair[number] for number in batch])
-            self.compare(answers, [singles[number] for number in batch], singles)
-            each = f", {1000 * seconds / size:.1f} ms each" if size > 1 else ""
-            yield f"predict  {1000 * seconds:.1f} ms for {size}{each}"
-        if apart:
-            yield "order    not known: the example changed never shares a batch with it"
-        elif same(*singles):
-            yield "order    not known: the example changed has the same answer"
-
-    def step(self, name: str, value: Any) -> tuple[Any, float]:
-        return step(self.file, name, getattr(self.model, name), value)
+        self.check_invalid_upload(uploads[0])
+        inputs = [value for value, _ in decoded]
+        shares_batch = self.info.batch_key(inputs[0]) == self.info.batch_key(inputs[1])
+        if not shares_batch:
+            inputs = [inputs[0]] * 2
+        singles = [self.answers([value])[0][0] for value in inputs]
+        yield f"encode   {shorten(singles[0])}"
+        max_batch = self.info.max_batch
+        for size in sorted({1, min(2, max_batch), max_batch}):
+            yield self.check_batch(inputs, singles, size)
+        if not shares_batch:
+            yield "order    not checked: the example changed has another batch_key"
+        elif is_close(*singles):
+            yield "order    not checked: the example changed has the same answer"
 
     def uploads(self) -> list[Upload]:
-        """Return the model's example, or ours, and one that differs from it."""
-        accepts = getattr(self.model, "accepts", "image/*")
-        ours = {
-            "image/*": PICTURE.read_bytes(),
-            "text/plain": b"What a fine day it is.",
-        }
-        example = getattr(self.model, "example", None)
-        if example is None and accepts not in ours:
-            raise Problem(
-                "Set self.example to an Upload, to try the model with."
-            )
-        example = example or Upload(ours[accepts], accepts)
-        return [example, replace(example, data=changed(example.data, accepts))]
+        """Return the model's example, or a default, and a changed copy of it."""
+        accepts, example = self.info.accepts, self.info.example
+        if example is None and accepts == "image/*":
+            example = Upload.from_file("french_bulldog.jpg")
+        elif example is None and accepts == "text/plain":
+            example = Upload(b"It is a sunny day.", accepts)
+        elif example is None:
+            raise Problem(f"A model that accepts {accepts} needs an example.")
+        return [example, replace(example, data=change(example.data, accepts))]
 
-    def refuse_junk(self) -> None:
-        """See that a broken file gets an error that its sender understands."""
-        if getattr(self.model, "accepts", "image/*") == "text/plain":
+    def check_invalid_upload(self, example: Upload) -> None:
+        """Check that an invalid file is answered with a 4xx."""
+        if self.info.accepts == "text/plain":
             return
         try:
-            self.model.decode(replace(self.uploads()[0], data=JUNK.data))
+            self.model.decode(replace(example, data=INVALID_DATA))
         except HTTPException:
             return
         except Exception as error:
             raise Problem(
-                f"decode fails with {type(error).__name__} on a file that is none: "
-                "begin it with a function of endpoint.uploads, which refuses that."
+                f"decode fails with {type(error).__name__} for an invalid file: start "
+                "it with a function of endpoint.decoders, which raises a 4xx."
             ) from None
-        raise Problem("decode takes a file that is none: it should raise a 4xx.")
+        raise Problem("decode accepts an invalid file: it should raise a 4xx.")
 
-    def answers(self, values: list[Any]) -> tuple[list[Any], float]:
-        """Return what predict and encode make of the inputs, and predict's time."""
-        outputs, seconds = self.step("predict", values)
-        sent, one_each = len(values), "it must return a list of one output for each."
-        kind = type(outputs).__name__
+    def answers(self, inputs: list[Any]) -> tuple[list[Any], float]:
+        """Return the answers of a batch and the seconds that predict took."""
+        outputs, seconds = self.step("predict", self.model.predict, inputs)
+        rule = "it must return a list with one output for each input."
         if isinstance(outputs, str | bytes | dict) or not hasattr(outputs, "__len__"):
-            raise Problem(f"predict returned a {kind} for {sent} inputs: {one_each}")
-        if len(outputs) != sent:
-            got = len(outputs)
-            raise Problem(
-                f"predict returned {got} outputs for {sent} inputs: {one_each}"
-            )
-        answers = [self.step("encode", output)[0] for output in outputs]
+            kind = type(outputs).__name__
+            raise Problem(f"predict returned an object of type {kind}: {rule}")
+        if len(outputs) != len(inputs):
+            length = f"of length {len(outputs)} for one of length {len(inputs)}"
+            raise Problem(f"predict returned a list {length}: {rule}")
+        answers = [self.step("encode", self.model.encode, each)[0] for each in outputs]
         for answer in answers:
             check_answer(answer)
         return answers, seconds
 
-    def compare(self, answers: list[Any], expected: list[Any], singles: list) -> None:
-        """See that neighbours in a batch change no answer, nor its place."""
-        for number, (answer, alone) in enumerate(zip(answers, expected)):
-            if same(answer, alone):
+    def check_batch(self, inputs: list[Any], singles: list[Any], size: int) -> str:
+        """Check that each answer in a batch is the same as alone; return the time."""
+        order = [index % 2 for index in range(size)]
+        answers, seconds = self.answers([inputs[index] for index in order])
+        for position, (index, answer) in enumerate(zip(order, answers), start=1):
+            if is_close(answer, singles[index]):
                 continue
-            if any(same(answer, other) for other in singles):
+            if any(is_close(answer, single) for single in singles):
                 raise Problem(
-                    f"predict returned its outputs in the wrong order: number "
-                    f"{number + 1} of {len(answers)} belongs to another input."
+                    "predict returned its outputs in the wrong order: output "
+                    f"{position} of {size} belongs to another input."
                 )
+            alone, batched = shorten(singles[index]), shorten(answer)
             raise Problem(
-                f"An answer depends on its neighbours: alone {shown(alone)}, "
-                f"in a batch of {len(answers)} {shown(answer)}."
+                "An answer depends on the other inputs in its batch: "
+                f"alone {alone}, in a batch of {size} {batched}."
             )
+        each = f", {1000 * seconds / size:.1f} ms each" if size > 1 else ""
+        return f"predict  {1000 * seconds:.1f} ms for {size}{each}"
 
 
-def step(file: str, what: str, call: Callable, *arguments: Any) -> tuple[Any, float]:
-    """Return what a call returns and its seconds; Problem names the file's own line."""
-    value, error, started = None, None, time.monotonic()
-
-    def run() -> None:
-        nonlocal value, error
-        try:
-            value = call(*arguments)
-        except BaseException as raised:  # SystemExit carries a sentence, too.
-            error = raised
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(LIMIT)
-    if thread.is_alive():
-        stack = traceback.extract_stack(sys._current_frames()[thread.ident])
-        raise Problem(f"{what} takes over {LIMIT:g} s{line_in(file, stack)}.")
-    if isinstance(error, SystemExit):
-        raise Problem(f"{what} ends the process: {error}")
-    if error is not None:
-        stack = traceback.extract_tb(error.__traceback__)
-        if isinstance(error, SyntaxError) and error.filename == file:
-            stack = [traceback.FrameSummary(file, error.lineno, "")]
-        told = str(error).partition("\n")[0] or "no more is told"
-        fault = f"{type(error).__name__}: {told}"
-        raise Problem(f"{what} fails{line_in(file, stack)}: {fault}")
-    return value, time.monotonic() - started
-
-
-def line_in(file: str, stack: list[traceback.FrameSummary]) -> str:
-    """Name the last line of the file that a stack went through."""
-    lines = [frame.lineno for frame in stack if frame.filename == file]
-    if not lines:
-        return ""
-    line = linecache.getline(file, lines[-1]).strip()
-    return f" at line {lines[-1]} of {Path(file).name}, {line}"
-
-
-def import_libraries(module: str, file: Path) -> None:
-    """Import what a file imports, to tell its own time from theirs."""
-    package = {"__name__": module, "__package__": module.rpartition(".")[0]}
-    for node in ast.parse(file.read_text(), file).body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            with contextlib.suppress(ImportError):  # The file itself tells it better.
-                exec(compile(ast.Module([node], []), file, "exec"), package)
-
-
-def changed(data: bytes, accepts: str) -> bytes:
-    """Return a picture narrower, mirrored and negative, a text's words reversed."""
+def change(data: bytes, accepts: str) -> bytes:
+    """Return a narrower, mirrored, inverted image, or a text's words in reverse."""
     if accepts == "text/plain":
         return b" ".join(reversed(data.split()))
     if not accepts.startswith("image/"):
         return data
-    picture, file = Image.open(io.BytesIO(data)).convert("RGB"), io.BytesIO()
-    narrow = picture.resize((picture.width * 2 // 3 + 1, picture.height))
+    image, file = Image.open(io.BytesIO(data)).convert("RGB"), io.BytesIO()
+    narrow = image.resize((image.width * 2 // 3 + 1, image.height))
     ImageOps.mirror(ImageOps.invert(narrow)).save(file, "PNG")
     return file.getvalue()
 
 
 def check_answer(answer: Any) -> None:
-    """See that an answer can be sent: as JSON, or as a picture."""
+    """Check that an answer can be sent: as JSON, or as an image."""
     if isinstance(answer, Image.Image):
         return
     if not isinstance(answer, dict) or not answer:
-        kind = "an empty dict" if answer == {} else f"a {type(answer).__name__}"
-        raise Problem(
-            f"encode returned {kind}: return a dict of values, or a PIL image."
-        )
+        kind = type(answer).__name__
+        kind = "an empty dict" if answer == {} else f"an object of type {kind}"
+        rule = "it must return a dict with at least one value, or a PIL image."
+        raise Problem(f"encode returned {kind}: {rule}")
     for name, value in answer.items():
         try:
             json.dumps({name: value}, allow_nan=False)
         except (TypeError, ValueError) as error:
             kind = type(value).__name__
-            raise Problem(
-                f'encode\'s "{name}", a {kind}, is no JSON: {error}.'
-            ) from None
+            problem = f'encode returned "{name}" of type {kind}, which is not JSON'
+            raise Problem(f"{problem}: {error}.") from None
 
 
-def same(one: Any, other: Any) -> bool:
-    """Compare answers; numbers that rounding may move, within a hundredth."""
+def is_close(one: Any, other: Any) -> bool:
+    """Compare two answers; floats and images may differ by one percent.
+
+    Times, in keys that end in _time, may differ by any amount.
+    """
     if isinstance(one, dict) and isinstance(other, dict):
-        names = [name for name in one if not name.endswith("_time")]  # that it took
-        alike = (same(one[name], other.get(name)) for name in names)
-        return one.keys() == other.keys() and all(alike)
+        names = [name for name in one if not name.endswith("_time")]
+        values = (is_close(one[name], other.get(name)) for name in names)
+        return one.keys() == other.keys() and all(values)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(map(is_close, one, other))
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=0.01, abs_tol=0.01)
     if isinstance(one, Image.Image) and isinstance(other, Image.Image):
         if (one.mode, one.size) != (other.mode, other.size):
             return False
         levels, others = np.asarray(one, float), np.asarray(other, float)
-        return np.abs(levels - others).mean() <= 0.01 * max(levels.max(), 1)
-    return one == other
+        return bool(np.abs(levels - others).mean() <= 0.01 * max(levels.max(), 1))
+    return bool(one == other)
 
 
-def shown(answer: Any) -> str:
+def shorten(answer: Any) -> str:
+    """Show an answer in at most about 200 characters."""
     if isinstance(answer, Image.Image):
-        return f"a picture of {answer.width} x {answer.height}"
+        return f"an image of {answer.width} x {answer.height}"
     text = json.dumps(answer) if isinstance(answer, dict) else repr(answer)
     return text if len(text) < 200 else f"{text[:200]}..."
-
-
-if __name__ == "__main__":
-    check()

@@ -1,130 +1,154 @@
-"""`flask predict`: files, folders and addresses to answers, at full batch speed."""
+"""`flask predict`: files, folders and URLs to answers, at full batch speed."""
 
-import glob
-import os
 import sys
 import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 from werkzeug.datastructures import MultiDict
 
-from endpoint import answers
-from tools import engines
-from tools.output import FORMS, Output
+from endpoint.responses import problem_body, to_http_error
+from endpoint.uploads import Values
+from tools.predict_engines import Engine, LocalEngine, RemoteEngine
+from tools.predict_output import FORMATS, Output, escape
+from tools.predict_sources import InputError, expand_sources, is_url
 
-CLEAR = "\r\033[K"  # what stands on a terminal's line
+CLEAR_LINE = "\r\033[K"  # removes the progress bar from a terminal
+Answers = Iterator[tuple[str, Future[dict[str, Any]]]]
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("sources", nargs=-1, type=click.UNPROCESSED, metavar="PATH|URL|-...")
-@click.option("--output", type=click.Path(path_type=Path), help="Continued if it is.")
-@click.option("--format", "form", type=click.Choice(FORMS), help="As OUTPUT ends.")
-@click.option("--url", help="Ask this server instead of loading the model here.")
-@click.option("--api-key", envvar="ENDPOINT_API_KEY", help="That of the server.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write to. If it exists, answers are appended for inputs without one.",
+)
+@click.option(
+    "--format", type=click.Choice(FORMATS), help="Default: the extension of --output."
+)
+@click.option("--url", help="Send the inputs to this server; load no model here.")
+@click.option("--api-key", envvar="ENDPOINT_API_KEY", help="API key of the server.")
 @with_appcontext
 def predict(
     sources: tuple[str, ...],
     output: Path | None,
-    form: str | None,
+    format: str | None,
     url: str | None,
     api_key: str | None,
 ) -> None:
-    """Answer for files, folders, globs, addresses or - for standard input.
+    """Run the model on files, folders, URLs or standard input.
 
-    The model's own fields are options, too: --labels cat --labels dog.
+    A glob in quotes is expanded here; - is standard input. The model's own fields are
+    options as well: --labels cat --labels dog.
     """
-    fields, names = split(sources)
-    with Output(output, form) as lines:
-        there = url and engines.there(url.rstrip("/"), api_key, fields)
-        engine = there or engines.here(fields, names)
-        check_fields(fields, engine.served["fields"])
-        wanted = list(dict.fromkeys(expand(names, engine.served["accepts"])))
-        todo = [name for name in wanted if name not in lines.done]
-        failed, before = run(engine, todo, lines), len(wanted) - len(todo)
-    told = f"{len(todo) - failed} done, {failed} failed, {before} done before."
-    click.echo(told, err=True)
+    values, sources = split_arguments(sources)
+    with Output(output, format) as out:
+        engine = start_engine(url, api_key, values, sources)
+        check_fields(values, engine)
+        names = list(dict.fromkeys(expand_sources(sources, engine.accepts)))
+        todo = [name for name in names if not out.has_answer(name)]
+        failed = run(engine, todo, out)
+    done, before = len(todo) - failed, len(names) - len(todo)
+    click.echo(f"{done} done, {failed} failed, {before} done before.", err=True)
     sys.exit(bool(failed))
 
 
-def check_fields(fields: MultiDict, taken: dict[str, str]) -> None:
-    """Refuse options that neither we nor the model have."""
-    if unknown := [name for name in fields if name not in taken]:
-        known = ", ".join(f"--{name}" for name in taken) or "none"
-        raise click.UsageError(f"No option --{unknown[0]}; the model's own: {known}.")
-
-
-def split(arguments: tuple[str, ...]) -> tuple[MultiDict, list[str]]:
-    """Tell the model's fields, --name value or --name=value, from the sources."""
-    fields, sources, rest = MultiDict(), [], iter(arguments)
+def split_arguments(arguments: tuple[str, ...]) -> tuple[Values, tuple[str, ...]]:
+    """Separate the model's fields, --name value or --name=value, from the sources."""
+    values: Values = MultiDict()
+    sources, rest = [], iter(arguments)
     for argument in rest:
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
-            fields.add(name.replace("-", "_"), value if equals else next(rest, ""))
+            values.add(name.replace("-", "_"), value if equals else next(rest, ""))
         else:
             sources.append(argument)
     if not sources:
-        raise click.UsageError("Name a file, a folder, an address or -.")
-    return fields, sources
+        raise click.UsageError("Name at least one file, folder or URL, or -.")
+    return values, tuple(sources)
 
 
-def expand(sources: list[str], accepts: str) -> Iterator[str]:
-    """Yield the files in folders that the model takes, and all else as it is named."""
-    for source in sources:
-        if "://" not in source and os.path.isdir(source):
-            for path in sorted(Path(source).rglob("*")):
-                if fnmatch(engines.media_type(path.name), accepts) and path.is_file():
-                    yield str(path)
-        elif "://" in source or os.path.exists(source) or not glob.has_magic(source):
-            yield source
-        else:
-            yield from sorted(glob.glob(source, recursive=True)) or [source]
+def start_engine(
+    url: str | None, api_key: str | None, values: Values, sources: tuple[str, ...]
+) -> Engine:
+    config = current_app.config
+    if url:
+        max_bytes = config["MAX_CONTENT_LENGTH"]
+        return RemoteEngine(url.rstrip("/"), api_key, values, max_bytes)
+    return LocalEngine(config, values, any(map(is_url, sources)))
 
 
-def run(engine: engines.Engine, todo: list[str], lines: Output) -> int:
-    """Write the answers in order; return how many failed."""
-    on_screen = sys.stderr.isatty() and not lines.is_terminal
-    failed, started, waiting = 0, time.monotonic(), deque()
-    bar = click.progressbar(
-        length=len(todo),
-        file=sys.stderr,
-        show_pos=True,
-        item_show_func=lambda rate: rate and f"{rate:.1f}/s",
-        hidden=not on_screen,
-    )
-    begin, end = (ThreadPoolExecutor(engine.threads) for _ in range(2))
-    with bar, begin, end:
-        # What is ahead of the answers is bounded, and with it the memory.
-        for name in [*todo, *[None] * engine.at_once]:
-            if name is not None:
-                begun = begin.submit(engine.begin, name)
-                waiting.append((name, end.submit(finish, engine, begun)))
-            if waiting and (name is None or len(waiting) == engine.at_once):
-                failed += not settle(*waiting.popleft(), lines, on_screen)
-                bar.update(1, (bar.pos + 1) / (time.monotonic() - started))
+def check_fields(values: Values, engine: Engine) -> None:
+    """Refuse an option that is neither this command's nor a field of the model."""
+    for name in values:
+        if name not in engine.fields:
+            known = ", ".join(f"--{field}" for field in engine.fields) or "none"
+            raise click.UsageError(f"No option --{name}; the model's own: {known}.")
+
+
+def run(engine: Engine, names: list[str], out: Output) -> int:
+    """Write the answers in order; return how many inputs failed."""
+    shows_progress = sys.stderr.isatty() and not out.is_terminal
+    failed, started = 0, time.monotonic()
+    with progress_bar(len(names), hidden=not shows_progress) as bar:
+        for name, future in answer_in_order(engine, names):
+            try:
+                answer = future.result()
+            except Exception as error:
+                failed += 1
+                line = f"{escape(name)}: {explain(error)}"
+                click.echo(f"{CLEAR_LINE * shows_progress}{line}", err=True)
+            else:
+                out.write(name, answer)
+            bar.update(1, (bar.pos + 1) / (time.monotonic() - started))
     return failed
 
 
-def finish(engine: engines.Engine, begun: Future) -> dict[str, Any]:
-    return engine.end(begun.result())
+def progress_bar(length: int, hidden: bool) -> Any:
+    return click.progressbar(
+        length=length,
+        file=sys.stderr,
+        show_pos=True,
+        item_show_func=lambda rate: f"{rate:.1f}/s" if rate else None,
+        hidden=hidden,
+    )
 
 
-def settle(name: str, future: Future, lines: Output, on_screen: bool) -> bool:
-    """Write an input's answer, or tell why there is none."""
-    try:
-        lines.write(name, future.result())
-        return True
-    except click.ClickException:
-        raise
-    except (OSError, engines.Refused) as error:
-        why = str(getattr(error, "strerror", None) or error)
-    except Exception as error:
-        why = answers.details(answers.as_http(error))["detail"]
-    click.echo(f"{CLEAR * on_screen}{name}: {why}", err=True)
-    return False
+def answer_in_order(engine: Engine, names: list[str]) -> Answers:
+    """Yield each name with its answer, which the future waits for."""
+    waiting: deque[tuple[str, Future[dict[str, Any]]]] = deque()
+    with (
+        ThreadPoolExecutor(engine.threads) as submitters,
+        ThreadPoolExecutor(engine.threads) as collectors,
+    ):
+        for name in names:
+            # A bound on the inputs between the two calls is a bound on the memory.
+            if len(waiting) == engine.max_in_flight:
+                yield waiting.popleft()
+            submitted = submitters.submit(engine.submit, name)
+            waiting.append((name, collectors.submit(collect, engine, submitted)))
+        while waiting:
+            yield waiting.popleft()
+
+
+def collect(engine: Engine, submitted: Future[Any]) -> dict[str, Any]:
+    return engine.collect(submitted.result())
+
+
+def explain(error: Exception) -> str:
+    """Return the reason why an input has no answer; end the command where asked to."""
+    match error:
+        case click.ClickException():
+            raise error
+        case InputError():
+            return str(error)
+        case OSError():
+            return error.strerror or str(error)
+    return str(problem_body(to_http_error(error))["detail"])

@@ -1,164 +1,210 @@
-"""`flask smoke`: a deployed endpoint tried over HTTP, each surprise a sentence."""
+"""`flask smoke`: a deployed endpoint to a list of checks, each passed or failed."""
 
 import json
-import mimetypes
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import click
 
-PICTURE = Path(__file__).parents[2] / "french_bulldog.jpg"
-TIMEOUT = 100  # seconds for an answer
+from endpoint.uploads import ROOT, guess_media_type
+
+IMAGE = ROOT / "french_bulldog.jpg"
+TIMEOUT = 100  # seconds for a response
 
 
-class Surprise(Exception):
+class CheckFailed(Exception):
     """What an endpoint should not do, in a sentence."""
 
 
-class Answer(NamedTuple):
+@dataclass
+class Response:
     status: int
-    kind: str
+    media_type: str
     body: bytes
-    told: str  # the milliseconds it took in all, and in each stage
+    timings: str  # the milliseconds in all, and of each stage
 
     def json(self) -> dict[str, Any]:
-        """Return the JSON object that it should be."""
+        """Return the JSON object that the body should be."""
         try:
             return dict(json.loads(self.body))
         except (ValueError, TypeError):
-            raise Surprise(
-                f"{self.status} with {self.kind} in place of JSON: a proxy or another "
-                "server answers."
+            raise CheckFailed(
+                f"status {self.status} with {self.media_type} instead of a JSON "
+                "object: a proxy or another server responds"
             ) from None
 
-    def refusal(self, *expected: int) -> str:
-        """Return the sentence of the problem that it should be."""
+    def error(self, *expected: int) -> str:
+        """Return the sentence of the error that the response should be."""
         if self.status not in expected:
-            raise Surprise(f"{self.status} where {expected[0]} was due.")
-        return f"{self.status}, {self.json().get('detail')}"
+            raise CheckFailed(f"status {self.status} instead of {expected[0]}")
+        return f"status {self.status}, {self.json().get('detail')}"
 
 
 @click.command()
 @click.argument("url")
-@click.option("--api-key", envvar="ENDPOINT_API_KEY", help="That of the endpoint.")
-@click.option("--images", multiple=True, type=click.Path(path_type=Path, exists=True))
-@click.option("--field", multiple=True, help="What the model takes beside, NAME=VALUE.")
-@click.option("--wait", default=300.0, help="Seconds that it may take to be ready.")
+@click.option("--api-key", envvar="ENDPOINT_API_KEY", help="API key of the endpoint.")
+@click.option(
+    "--images",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File to send; repeatable. Default: french_bulldog.jpg.",
+)
+@click.option(
+    "--field", multiple=True, help="NAME=VALUE to send with each file; repeatable."
+)
+@click.option(
+    "--wait",
+    default=300.0,
+    show_default=True,
+    help="Seconds to wait for the endpoint to be ready.",
+)
 def smoke(
-    url: str, api_key: str | None, images: tuple[Path], field: tuple[str], wait: float
+    url: str,
+    api_key: str | None,
+    images: tuple[Path, ...],
+    field: tuple[str, ...],
+    wait: float,
 ) -> None:
-    """Check a deployed endpoint: readiness, answers, refusals, its key."""
+    """Check that a deployed endpoint works.
+
+    It must become ready, answer each file, and refuse an invalid file and a wrong API
+    key.
+    """
     endpoint = Endpoint(url, api_key, field)
-    passed = [passes("ready", lambda: endpoint.ready(wait))]
-    if all(passed):
-        passed.append(passes("serves", endpoint.serves))
-        for image in images or [PICTURE]:
-            passed.append(passes(image.name, lambda: endpoint.responses(image)))
-        first = (images or [PICTURE])[0]
-        passed.append(passes("broken file", lambda: endpoint.refuses_broken(first)))
-        passed.append(passes("wrong key", lambda: endpoint.refuses_key(first)))
-        passed.append(passes("top-k", lambda: endpoint.ranks(first)))
-        passed.append(passes("still ready", lambda: endpoint.ready(0)))
+    images = images or (IMAGE,)
+    if not run_check("ready", lambda: endpoint.check_ready(wait)):
+        sys.exit(1)
+    passed = [run_check("model", endpoint.check_model)]
+    for image in images:
+        passed.append(run_check(image.name, lambda: endpoint.check_answer(image)))
+    checks = {
+        "invalid file": lambda: endpoint.check_invalid_file(images[0]),
+        "API key": lambda: endpoint.check_api_key(images[0]),
+        "top_k": lambda: endpoint.check_top_k(images[0]),
+        "still ready": lambda: endpoint.check_ready(0),
+    }
+    passed += [run_check(name, check) for name, check in checks.items()]
     sys.exit(not all(passed))
 
 
-def passes(what: str, check: Callable[[], str]) -> bool:
-    """Print what a check found and return whether nothing surprised it."""
+def run_check(name: str, check: Callable[[], str]) -> bool:
+    """Print what a check returns and whether it passed."""
     try:
-        click.echo(f"ok     {what}: {check()}")
+        click.echo(f"ok      {name}: {check()}")
         return True
-    except Surprise as surprise:
-        click.echo(f"WRONG  {what}: {surprise}")
+    except CheckFailed as failure:
+        click.echo(f"FAILED  {name}: {failure}")
         return False
 
 
 class Endpoint:
-    """The checks, each of which returns what it saw or raises Surprise."""
+    """A deployed endpoint; each check returns what it found or raises CheckFailed."""
 
-    def __init__(self, url: str, key: str | None, fields: tuple[str, ...]) -> None:
-        self.url, self.key = url.rstrip("/"), key
+    def __init__(self, url: str, api_key: str | None, fields: tuple[str, ...]) -> None:
+        self.url, self.api_key = url.rstrip("/"), api_key
         self.fields = [field.partition("=")[::2] for field in fields]
 
-    def ask(self, path: str, data: bytes | None = None, **more: str) -> Answer:
-        """Return the answer to a GET or, with data, a POST."""
-        kind = more.get("kind", "application/octet-stream")
-        headers = {"Accept": "application/json", "Content-Type": kind}
-        if key := more.get("key", self.key):
+    def predict(
+        self,
+        file: Path,
+        data: bytes | None = None,
+        route: str = "",
+        api_key: str | None = None,
+        **query: object,
+    ) -> Response:
+        """Send a file, or other data under the file's media type."""
+        values = urlencode([*self.fields, *query.items()])
+        data = file.read_bytes() if data is None else data
+        headers = {"Content-Type": guess_media_type(file.name)}
+        return self.send(f"/predict{route}?{values}", data, headers, api_key)
+
+    def send(
+        self,
+        path: str,
+        data: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        api_key: str | None = None,
+    ) -> Response:
+        """Send a GET or, with data, a POST; `api_key` replaces the right one."""
+        headers = {"Accept": "application/json"} | (headers or {})
+        if key := self.api_key if api_key is None else api_key:
             headers["Authorization"] = f"Bearer {key}"
         started = time.monotonic()
         try:
-            request = Request(f"{self.url}{path}", data, headers)
-            try:
-                response = urlopen(request, timeout=TIMEOUT)
-            except HTTPError as error:
-                response = error  # It is an answer, too.
-            with response:
-                body, sent = response.read(), response.headers
+            with open_url(Request(f"{self.url}{path}", data, headers)) as response:
+                body, received = response.read(), response.headers
         except (OSError, HTTPException, ValueError) as error:
-            raise Surprise(f"no answer, {error}") from None
-        stages = sent.get("Server-Timing", "untold").replace(";dur=", " ")
-        told = f"{1000 * (time.monotonic() - started):.0f} ms; {stages}"
-        return Answer(response.status, sent.get_content_type(), body, told)
+            raise CheckFailed(f"no response: {error}") from None
+        stages = received.get("Server-Timing", "no Server-Timing")
+        total = 1000 * (time.monotonic() - started)
+        timings = f"{total:.0f} ms; {stages.replace(';dur=', ' ')}"
+        return Response(response.status, received.get_content_type(), body, timings)
 
-    def post(self, path: str, file: Path, data: bytes | None = None, **more) -> Answer:
-        kind = mimetypes.guess_type(file, strict=False)[0] or "application/octet-stream"
-        query = urlencode([*self.fields, *more.pop("query", {}).items()])
-        data = file.read_bytes() if data is None else data
-        return self.ask(f"{path}?{query}", data, kind=kind, **more)
-
-    def ready(self, wait: float) -> str:
-        started, seen = time.monotonic(), ""
-        while True:
-            try:
-                status = self.ask("/ping").status
-                seen = {200: "", 204: "it loads"}.get(status, f"/ping says {status}")
-            except Surprise as surprise:
-                seen = str(surprise)
-            waited = time.monotonic() - started
-            if not seen:
-                return f"after {waited:.1f} s"
-            if waited >= wait:
-                raise Surprise(f"It is not ready after {wait:g} s: {seen}.")
+    def check_ready(self, wait: float) -> str:
+        started = time.monotonic()
+        while problem := self._not_ready():
+            if time.monotonic() - started >= wait:
+                raise CheckFailed(f"not ready after {wait:g} s: {problem}")
             time.sleep(min(1, wait / 10))
+        return f"after {time.monotonic() - started:.1f} s"
 
-    def serves(self) -> str:
-        served = self.ask("/").json()
-        return f"{served.get('model')} on {served.get('device')}"
+    def _not_ready(self) -> str:
+        """Return why the endpoint is not ready, "" if it is."""
+        try:
+            status = self.send("/ping").status
+        except CheckFailed as failure:
+            return str(failure)
+        known = {200: "", 204: "the model is loading"}
+        return known.get(status, f"/ping responds with status {status}")
 
-    def answers(self, file: Path) -> str:
-        answer = self.post("/predict", file)
-        if answer.status == 401:
-            raise Surprise("The endpoint wants a key: give it with --api-key.")
-        if answer.status != 200:
-            raise Surprise(f"{answer.refusal(answer.status)}")
-        first = next(iter(answer.json().values()), "")
-        if not first:
-            raise Surprise(f"An empty answer: {answer.body.decode()}")
-        return f"{first} ({answer.told})"
+    def check_model(self) -> str:
+        info = self.send("/").json()
+        return f"{info.get('model')} on {info.get('device')}"
 
-    def refuses_broken(self, file: Path) -> str:
+    def check_answer(self, file: Path) -> str:
+        response = self.predict(file)
+        if response.status == 401:
+            raise CheckFailed("the endpoint requires an API key: use --api-key")
+        if response.status != 200:
+            raise CheckFailed(response.error(response.status))
+        answer = next(iter(response.json().values()), "")
+        if not answer:
+            raise CheckFailed(f"the answer is empty: {response.body.decode()}")
+        return f"{answer} ({response.timings})"
+
+    def check_invalid_file(self, file: Path) -> str:
         half = file.read_bytes()[:1000] if file.stat().st_size > 2000 else b"\xff\xfe"
-        return self.post("/predict", file, half).refusal(422, 415, 400)
+        return self.predict(file, half).error(422, 415, 400)
 
-    def refuses_key(self, file: Path) -> str:
-        if not self.key:
-            return "not tried, for no --api-key was given"
-        missing = self.post("/predict", file, key="").refusal(401)
-        self.post("/predict", file, key=f"{self.key}-").refusal(401)
-        return missing
+    def check_api_key(self, file: Path) -> str:
+        if not self.api_key:
+            return "skipped, because no --api-key is given"
+        sentence = self.predict(file, api_key="").error(401)
+        self.predict(file, api_key=f"{self.api_key}-").error(401)
+        return sentence
 
-    def ranks(self, file: Path) -> str:
-        answer = self.post("/predict/top", file, query={"top_k": 2})
-        if answer.status == 404:
-            return "not offered"
-        found = answer.json().get("predictions")
-        if answer.status != 200 or not isinstance(found, list) or len(found) != 2:
-            raise Surprise(f"{answer.status} without two predictions for top_k=2.")
-        return self.post("/predict/top", file, query={"top_k": 0}).refusal(400, 422)
+    def check_top_k(self, file: Path) -> str:
+        response = self.predict(file, route="/top", top_k=2)
+        if response.status == 404:
+            return "skipped, because the model has no route /predict/top"
+        found = response.json().get("predictions")
+        if response.status != 200 or not isinstance(found, list) or len(found) != 2:
+            problem = f"status {response.status} without two predictions for top_k=2"
+            raise CheckFailed(problem)
+        return self.predict(file, route="/top", top_k=0).error(400, 422)
+
+
+def open_url(request: Request) -> Any:
+    """Return the response, also for a status that urlopen raises as an error."""
+    try:
+        return urlopen(request, timeout=TIMEOUT)
+    except HTTPError as error:
+        return error

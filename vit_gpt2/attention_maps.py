@@ -1,6 +1,7 @@
-"""Where the model looked: a caption's words, each with its map of the picture."""
+"""Images to captions with a map for each word: where in the image the model looked."""
 
 import math
+from collections.abc import Iterator
 from itertools import accumulate, groupby
 from typing import Any, NamedTuple
 
@@ -9,119 +10,89 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from vit_gpt2.layers import Network, attend, split
+from vit_gpt2.beam_search import Captioner, Images
+from vit_gpt2.layers import Network
 
-TILE, LINE = 224, 20  # pixels: a picture on the sheet and the word above it
+TILE, LINE_HEIGHT = 224, 20  # pixels: an image in the grid, and the word above it
 COLUMNS = 4
 
 
-class Asked(NamedTuple):
-    """A picture (224, 224, 3) whose caption shall be explained."""
+class Explanation(NamedTuple):
+    """An image (size, size, 3) and the words of its caption, each with its map."""
 
     image: np.ndarray
+    words: list[dict[str, Any]]  # {"word": "dog", "map": 14 rows of 14 numbers}
+
+    @property
+    def caption(self) -> str:
+        return " ".join(each["word"] for each in self.words)
 
 
-class Explained(NamedTuple):
-    caption: str
-    words: list[dict[str, Any]]
-    image: np.ndarray
-
-
-def on_request(plain: type) -> type:
-    """Let a captioner explain the captions for which one asks, all others as before."""
-    return type(plain.__name__, (Explaining, plain), {})
-
-
-class Explaining:
-    """What lies before a captioner's own methods."""
-
-    fields = {"explain": "Anything, to be told where the model looked."}
-
-    def decode(self, upload):
-        image = super().decode(upload)
-        return Asked(image) if upload.fields.get("explain") else image
-
-    def batch_key(self, image):
-        return type(image)
-
-    def predict(self, images):
-        if not isinstance(images[0], Asked):
-            return super().predict(images)
-        images = [asked.image for asked in images]
-        explained = explain(self.search, self.tokenizer, images)
-        captions = (" ".join(each["word"] for each in words) for words in explained)
-        return list(map(Explained, captions, explained, images))
-
-    def encode(self, output):
-        if not isinstance(output, Explained):
-            return super().encode(output)
-        return super().encode(output.caption) | {"words": output.words}
-
-    def draw(self, output):
-        return sheet(output) if isinstance(output, Explained) else None
-
-
-def explain(search, tokenizer, images) -> list[list[dict[str, Any]]]:
-    """Return each picture's words, each with a map of 14 x 14 that sums to one."""
-    tokens = search(images)
-    maps = attention(search.network, images, tokens[:, :-1])
-    return [_words(tokenizer, *pair) for pair in zip(tokens[:, 1:].tolist(), maps)]
+def explain(captioner: Captioner, tokenizer: Any, images: Images) -> list[Explanation]:
+    """Caption the images and return where the model looked; a map sums to one."""
+    token_ids = captioner(images)
+    maps = attention_maps(captioner.network, images, token_ids[:, :-1])
+    words = map(_words, [tokenizer] * len(images), token_ids[:, 1:].tolist(), maps)
+    return [Explanation(*pair) for pair in zip(images, words)]
 
 
 @torch.inference_mode()
-def attention(network: Network, images: list[np.ndarray], tokens: Tensor) -> Tensor:
-    """Return the map of the patches behind each next token, (images, n, patches).
+def attention_maps(network: Network, images: Images, token_ids: Tensor) -> Tensor:
+    """Return the cross-attention from each of `token_ids` (images, n) to the patches.
 
-    It is the cross-attention at tokens (images, n): the mean over layers and heads,
-    without the state that stands for the whole picture, scaled to sum to one.
+    The result, (images, n, patches), is the mean over layers and heads. It leaves out
+    the state of the class token, which belongs to no patch, and sums to one again.
     """
-    device, length = network.words.device, tokens.shape[1]
-    shared = network.encode(torch.from_numpy(np.stack(images)).to(device))
-    hidden = network.words[tokens.to(device)] + network.places[:length]
-    later = hidden.new_full((length, length), -torch.inf).triu(1)
-    maps = 0
-    for layer, (keys, values) in zip(network.gpt2, shared):
-        first, second, third = layer.norms
-        parts = split(layer.inward(first(hidden)), 3, layer.heads)
-        hidden = hidden + layer.outward(attend(*parts, later))
-        queries = split(layer.question(second(hidden)), 1, layer.heads)[0]
-        scores = queries * queries.shape[-1] ** -0.5 @ keys.mT
-        weights = scores.softmax(-1)  # (images, heads, n, states)
-        seen = (weights @ values).transpose(1, 2).flatten(2)
-        hidden = hidden + layer.answer(seen)
-        hidden = hidden + layer.fall(layer.rise(third(hidden), "tanh"))
-        maps = maps + weights[..., 1:].float().mean(1)
-    return (maps / maps.sum(-1, keepdim=True)).cpu()
+    device, length = network.wte.device, token_ids.shape[1]
+    cross_kv = network.encode(torch.from_numpy(np.stack(images)).to(device))
+    _, _, count, heads, _, head_dim = cross_kv.shape
+    hidden = network.wte[token_ids.to(device)] + network.wpe[:length]
+    causal_mask = hidden.new_full((length, length), -torch.inf).triu(1)
+    self_kv = cross_kv.new_empty(2, count, heads, length, head_dim)
+    total = hidden.new_zeros((), dtype=torch.float32)
+    for layer, kv in zip(network.decoder_layers, cross_kv):
+        hidden, weights = layer(hidden, 0, causal_mask, self_kv, kv, need_weights=True)
+        assert weights is not None  # They are needed.
+        total = total + weights[..., 1:].float().mean(1)  # (images, n, patches)
+    return (total / total.sum(-1, keepdim=True)).cpu()
 
 
-def _words(tokenizer, tokens: list[int], maps: Tensor) -> list[dict[str, Any]]:
+def _words(tokenizer: Any, token_ids: list[int], maps: Tensor) -> list[dict[str, Any]]:
+    """Join tokens to words; the map of a word is the mean over its tokens."""
     end = tokenizer.eos_token_id
-    count = tokens.index(end) if end in tokens else len(tokens)
-    pieces = [tokenizer.decode([token]) for token in tokens[:count]]
-    # A word is a piece that begins with a space and those without one after it.
-    numbers = list(accumulate(piece.startswith(" ") for piece in pieces))
-    side = math.isqrt(maps.shape[-1])
+    count = token_ids.index(end) if end in token_ids else len(token_ids)
+    pieces = [tokenizer.decode([token_id]) for token_id in token_ids[:count]]
+    size = math.isqrt(maps.shape[-1])  # patches on a side
     words = []
-    for _, group in groupby(range(count), numbers.__getitem__):
-        places = list(group)
-        word = "".join(pieces[place] for place in places).strip()
-        rows = maps[places].mean(0).view(side, side).tolist()
+    for positions in _positions_of_words(pieces):
+        word = "".join(pieces[position] for position in positions).strip()
+        rows = maps[positions].mean(0).view(size, size).tolist()
         words.append({"word": word, "map": rows})
     return words
 
 
-def sheet(explained: Explained) -> Image.Image:
-    """Draw the picture once for each word, bright where the model looked."""
-    rows = math.ceil(len(explained.words) / COLUMNS)
-    sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + LINE)), "white")
-    pen = ImageDraw.Draw(sheet)
-    picture = Image.fromarray(explained.image).resize((TILE, TILE))
-    for number, each in enumerate(explained.words):
-        left, top = number % COLUMNS * TILE, number // COLUMNS * (TILE + LINE)
+def _positions_of_words(pieces: list[str]) -> Iterator[list[int]]:
+    """Yield the positions of each word's pieces; a word begins with a space."""
+    numbers = list(accumulate(piece.startswith(" ") for piece in pieces))
+    for _, group in groupby(range(len(pieces)), numbers.__getitem__):
+        yield list(group)
+
+
+def attention_grid(explanation: Explanation) -> Image.Image:
+    """Draw the image once for each word, bright where the model looked."""
+    image, words = explanation.image, explanation.words
+    height = math.ceil(len(words) / COLUMNS) * (TILE + LINE_HEIGHT)
+    grid = Image.new("RGB", (COLUMNS * TILE, height), "white")
+    pen = ImageDraw.Draw(grid)
+    tile = Image.fromarray(image).resize((TILE, TILE))
+    black = Image.new("RGB", tile.size)
+    for number, each in enumerate(words):
+        left = number % COLUMNS * TILE
+        top = number // COLUMNS * (TILE + LINE_HEIGHT)
         weights = np.asarray(each["map"]) / np.max(each["map"])
-        bright = Image.fromarray((40 + 215 * weights).astype(np.uint8))
-        bright = bright.resize((TILE, TILE), Image.Resampling.BICUBIC)
-        dark = Image.new("RGB", picture.size)
-        sheet.paste(Image.composite(picture, dark, bright), (left, top + LINE))
+        mask = Image.fromarray((40 + 215 * weights).astype(np.uint8))
+        mask = mask.resize((TILE, TILE), Image.Resampling.BICUBIC)
+        lit = Image.composite(tile, black, mask)
+        grid.paste(lit, (left, top + LINE_HEIGHT))
         pen.text((left + 4, top + 3), each["word"], "black", font_size=14)
-    return sheet
+    return grid

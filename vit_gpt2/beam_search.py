@@ -1,33 +1,41 @@
-"""Images to the tokens of their captions: beam search in fixed shapes.
+"""Images to the tokens of their captions: beam search whose shapes never change.
 
-The tokens are those of transformers' `generate`. But an image's cross-attention keys
-are computed once for its beams, none is copied when beams change places, and no step
-waits for an answer from the device, so that on CUDA a whole search is one graph.
+It returns the same tokens as transformers' `generate` and is faster for three reasons:
+- The cross-attention keys and values of an image are computed once for all its beams.
+- Keys and values stay where they are when beams are reordered.
+- No step waits for a result from the device, so that CUDA can capture the whole search
+  as one graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers import GenerationConfig, VisionEncoderDecoderModel
 
 from vit_gpt2.layers import Network, normalize
 
-Images = Sequence[np.ndarray]  # uint8, (side, side, 3) each
-NEVER = -1e9  # the score of what must lose, as transformers has it
-# Settings of `generate` that the search follows, that only sampling reads, and others
-# with the value that changes nothing.
-FOLLOWED = {"bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id"}
-FOLLOWED |= {"early_stopping", "length_penalty", "max_length", "num_beams", "use_cache"}
-UNREAD = {"temperature", "top_k", "top_p", "typical_p", "transformers_version"}
-NEUTRAL = {"num_beam_groups": 1, "num_return_sequences": 1, "repetition_penalty": 1.0}
+Images = Sequence[np.ndarray]  # uint8, (size, size, 3) each
+NEG_INF = -1e9  # transformers' score for a beam that must not be chosen
+# Options of `generate`: those that Captioner supports, those that only sampling reads,
+# and those that change nothing at this value.
+SUPPORTED = {"bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id"}
+SUPPORTED |= {"early_stopping", "length_penalty", "max_length", "num_beams"}
+SUPPORTED |= {"use_cache"}
+IGNORED = {"temperature", "top_k", "top_p", "typical_p", "transformers_version"}
+NOOP_DEFAULTS = {
+    "num_beam_groups": 1,
+    "num_return_sequences": 1,
+    "repetition_penalty": 1.0,
+}
 
 
-def supports(network: nn.Module) -> bool:
-    """Tell whether a Captioner can stand in for the network's `generate`."""
+def supports(network: Any) -> bool:
+    """Return whether a Captioner gives the same tokens as the network's `generate`."""
     if not isinstance(network, VisionEncoderDecoderModel):
         return False
     vit, gpt2 = network.encoder.config, network.decoder.config
@@ -36,164 +44,237 @@ def supports(network: nn.Module) -> bool:
         and (gpt2.model_type, gpt2.activation_function) == ("gpt2", "gelu_new")
         and gpt2.scale_attn_weights
         and not gpt2.scale_attn_by_inverse_layer_idx
-        and follows(network.generation_config)
+        and supports_options(network.generation_config)
     )
 
 
-def follows(settings: GenerationConfig) -> bool:
-    """Tell whether nothing is set that would make `generate` choose other tokens."""
+def supports_options(config: GenerationConfig) -> bool:
+    """Return whether no option would make `generate` choose other tokens."""
     return (
-        settings.early_stopping in (None, True, False)
-        and isinstance(settings.eos_token_id, int)
+        config.early_stopping in (None, True, False)
+        and isinstance(config.eos_token_id, int)
         and not any(
-            value and value != NEUTRAL.get(name)
-            for name, value in settings.to_diff_dict().items()
-            if name not in FOLLOWED | UNREAD and not name.startswith("_")
+            value and value != NOOP_DEFAULTS.get(name)
+            for name, value in config.to_diff_dict().items()
+            if name not in SUPPORTED | IGNORED and not name.startswith("_")
         )
     )
 
 
-def captioner_for(network: nn.Module, beams: int = 4, length: int = 16, most: int = 32):
-    """Return a Captioner or, for a network it cannot take, the same by `generate`."""
+def build_captioner(
+    network: Any, num_beams: int = 4, max_length: int = 16, max_batch: int = 32
+) -> Callable[[Images], Tensor]:
+    """Return a Captioner, or transformers' `generate` if the network is unsupported.
+
+    Both map images to tokens (images, at most max_length).
+    """
     if supports(network):
-        return Captioner(network, beams, length, most)
-    return partial(generate, network, beams, length)
+        return Captioner(network, num_beams, max_length, max_batch)
+    return partial(generate, network, num_beams, max_length)
 
 
 @torch.inference_mode()
-def generate(network: nn.Module, beams: int, length: int, images: Images) -> Tensor:
-    """Return tokens (images, at most length) by transformers' own search."""
+def generate(network: Any, num_beams: int, max_length: int, images: Images) -> Tensor:
+    """Return tokens (images, at most max_length) by transformers' own beam search."""
     pixels = normalize(torch.from_numpy(np.stack(images)).to(network.device))
     outputs = network.encoder(pixels.to(network.dtype))
     ones = torch.ones(outputs[0].shape[:2], dtype=torch.long, device=network.device)
-    return network.generate(
+    tokens: Tensor = network.generate(
         encoder_outputs=outputs,
-        # Without masks it warns that it cannot tell padding from the end.
+        # Without masks, transformers warns that padding and end are the same token.
         attention_mask=ones,
         decoder_attention_mask=ones[:, :1],
-        max_length=length,
-        num_beams=beams,
+        max_length=max_length,
+        num_beams=num_beams,
     )
+    return tokens
 
 
 class Beams:
-    """The state of transformers' `_beam_search`, all of it on the device."""
+    """The state of transformers' `_beam_search` under the same names, on the device."""
 
-    def __init__(self, images: int, beams: int, length: int, settings, device) -> None:
-        self.end, self.early = settings.eos_token_id, settings.early_stopping
-        penalty = settings.length_penalty
-        self.penalty = 1.0 if penalty is None else penalty
-        shape, padding = (images, beams), settings.pad_token_id or self.end
-        self.tokens = torch.full((*shape, length), padding, device=device)
-        self.tokens[..., 0].fill_(settings.decoder_start_token_id)
-        self.scores = torch.full(shape, NEVER, device=device)
-        self.hypotheses, self.finals = self.tokens.clone(), self.scores.clone()
-        self.scores[:, 0].zero_()  # All begin alike: the first stands for them.
-        self.open = torch.ones(images, 1, dtype=torch.bool, device=device)
+    def __init__(
+        self,
+        images: int,
+        num_beams: int,
+        max_length: int,
+        config: GenerationConfig,
+        device: torch.device,
+    ) -> None:
+        self.num_beams, self.max_length = num_beams, max_length
+        self.eos_token_id: int = config.eos_token_id
+        self.early_stopping = bool(config.early_stopping)
+        penalty = config.length_penalty
+        self.length_penalty: float = 1.0 if penalty is None else penalty
+        shape = (images, num_beams)
+        padding = config.pad_token_id or self.eos_token_id
+        self.running_sequences = torch.full(
+            (*shape, max_length), padding, device=device
+        )
+        self.running_sequences[..., 0].fill_(config.decoder_start_token_id)
+        self.sequences = self.running_sequences.clone()
+        self.beam_scores = torch.full(shape, NEG_INF, device=device)
+        self.running_beam_scores = self.beam_scores.clone()
+        self.running_beam_scores[:, 0].zero_()  # At first all beams are the same.
+        # Whether an image can still get a better caption than it has.
+        self.can_improve = torch.ones(images, 1, dtype=torch.bool, device=device)
 
-    def advance(self, logits: Tensor, length: int) -> Tensor:
-        """Take logits (images, beams, words), return the new beams' parents."""
-        beams, vocabulary = logits.shape[1:]
-        scores = F.log_softmax(logits, -1, dtype=torch.float32) + self.scores[..., None]
-        # A beam can end in one way only: of twice as many, enough go on.
-        scores, chosen = scores.flatten(1).topk(2 * beams)  # (images, 2 * beams)
-        parents, words = chosen // vocabulary, chosen % vocabulary
-        tokens = pick(self.tokens, parents)  # (images, 2 * beams, length)
-        tokens[..., length] = words
-        ended = (words == self.end) | (length + 1 == tokens.shape[-1])
-        finals = scores / length**self.penalty + ~(ended & self.open) * NEVER
-        self.keep(tokens[:, :beams], finals[:, :beams])
-        self.scores, alive = (scores + ended * NEVER).topk(beams)
-        self.tokens = pick(tokens, alive)
-        # transformers' `_check_early_stop_heuristic`: can the best become a hypothesis?
-        worst = self.finals.amin(1, keepdim=True)  # NEVER while one is missing
-        self.open &= self.scores[:, :1] / length**self.penalty > worst
-        if self.early:
-            self.open &= worst <= NEVER
-        return pick(parents, alive)  # (images, beams)
+    def step(self, logits: Tensor, length: int) -> Tensor:
+        """Add a token to each beam; return which beam each was before, (images, beams).
 
-    def keep(self, tokens: Tensor, finals: Tensor) -> None:
-        """Keep the best hypotheses, as `_update_finished_beams` does."""
-        finals = torch.cat([self.finals, finals], 1)  # (images, 2 * beams)
-        self.finals, best = finals.topk(tokens.shape[1])
-        self.hypotheses = pick(torch.cat([self.hypotheses, tokens], 1), best)
+        `logits` is (images, beams, vocabulary); `length` is that of the beams so far.
+        """
+        vocabulary = logits.shape[-1]
+        log_probs = F.log_softmax(logits, -1, dtype=torch.float32)
+        log_probs = log_probs + self.running_beam_scores[..., None]
+        # `_get_top_k_continuations`: of twice as many as there are beams, enough remain
+        # because each beam can end with one token only.
+        log_probs, indices = log_probs.flatten(1).topk(2 * self.num_beams)
+        parents, token_ids = indices // vocabulary, indices % vocabulary
+        sequences = gather_beams(self.running_sequences, parents)
+        sequences[..., length] = token_ids
+        is_finished = token_ids == self.eos_token_id
+        is_finished |= length + 1 == self.max_length
+        scores = log_probs / length**self.length_penalty
+        self.update_finished(sequences, scores, is_finished)
+        # `_get_running_beams_for_next_iteration`
+        running_log_probs = log_probs + is_finished * NEG_INF
+        self.running_beam_scores, kept = running_log_probs.topk(self.num_beams)
+        self.running_sequences = gather_beams(sequences, kept)
+        self.check_early_stop(length)
+        return gather_beams(parents, kept)
+
+    def update_finished(
+        self, sequences: Tensor, scores: Tensor, is_finished: Tensor
+    ) -> None:
+        """Keep the best finished sequences, as `_update_finished_beams` does."""
+        can_finish = is_finished & self.can_improve
+        scores = scores + ~can_finish * NEG_INF
+        scores = torch.cat([self.beam_scores, scores[:, : self.num_beams]], 1)
+        sequences = torch.cat([self.sequences, sequences[:, : self.num_beams]], 1)
+        self.beam_scores, best = scores.topk(self.num_beams)
+        self.sequences = gather_beams(sequences, best)
+
+    def check_early_stop(self, length: int) -> None:
+        """Update `can_improve`, as `_check_early_stop_heuristic` does."""
+        best_running_score = (
+            self.running_beam_scores[:, :1] / length**self.length_penalty
+        )
+        # NEG_INF until as many sequences are finished as there are beams.
+        worst_finished_score = self.beam_scores.amin(1, keepdim=True)
+        self.can_improve &= best_running_score > worst_finished_score
+        if self.early_stopping:
+            self.can_improve &= worst_finished_score <= NEG_INF
 
 
-def pick(rows: Tensor, indices: Tensor) -> Tensor:
-    """Take (images, m, ...) of (images, n, ...) by indices (images, m)."""
-    indices = indices.view(*indices.shape, *[1] * (rows.ndim - 2))
-    return rows.take_along_dim(indices, 1)
+def gather_beams(tensor: Tensor, indices: Tensor) -> Tensor:
+    """Select from (images, n, ...) by indices (images, m): (images, m, ...)."""
+    indices = indices.view(*indices.shape, *[1] * (tensor.ndim - 2))
+    return tensor.take_along_dim(indices, 1)
+
+
+class SelfAttentionCache:
+    """The keys and values of the tokens so far, which never move.
+
+    In every step, each beam writes into a slot of its own. The mask of a beam opens the
+    slots of its own past. When beams are reordered, only the masks move.
+    """
+
+    def __init__(self, cross_kv: Tensor, num_beams: int, max_length: int) -> None:
+        layers, _, images, heads, _, head_dim = cross_kv.shape
+        self.num_beams = num_beams
+        # The last step needs no slots. With them the row of a mask has a multiple of
+        # 8 elements, which CUDA's kernels require.
+        slots = max_length * num_beams
+        self.kv = cross_kv.new_zeros(layers, 2, images, heads, slots, head_dim)
+        self.mask = cross_kv.new_full((images, num_beams, slots), -torch.inf)
+
+    def extend(self, step: int) -> tuple[Tensor, Tensor]:
+        """Add a slot for each beam; return the masks, and all keys and values."""
+        new = slice(step * self.num_beams, (step + 1) * self.num_beams)
+        self.mask[..., new].diagonal(dim1=1, dim2=2).zero_()
+        # The slots of four steps are read at a time: a CPU keeps a kernel for each
+        # length, and one for every step would take 250 MB more.
+        stop = (step // 4 + 1) * 4 * self.num_beams
+        return self.mask[:, None, :, :stop], self.kv[..., :stop, :]
+
+    def reorder(self, parents: Tensor) -> None:
+        """Give each beam the past of its parent."""
+        self.mask = gather_beams(self.mask, parents)
 
 
 class Captioner:
-    """Beam search with a network that `supports` accepts, where it is, as it is."""
+    """Beam search with a network that `supports` accepts."""
 
-    @torch.inference_mode()  # Outside it, weights would remember what they came from.
-    def __init__(self, network, beams: int = 4, length: int = 16, most: int = 32):
+    # Weights that are concatenated outside inference_mode would keep their originals.
+    @torch.inference_mode()
+    def __init__(
+        self,
+        network: Any,
+        num_beams: int = 4,
+        max_length: int = 16,
+        max_batch: int = 32,
+    ) -> None:
         if not supports(network):
             raise ValueError("Captioner takes a ViT with a GPT-2 and known settings.")
-        self.beams, self.length, self.most = beams, length, most
-        self.settings, self.network = network.generation_config, Network(network)
-        # Elsewhere the question would wait for the device.
-        self.may_stop = network.device.type == "cpu"
-        self.graphs = {}  # by images
+        self.num_beams, self.max_length = num_beams, max_length
+        self.max_batch = max_batch
+        self.config, self.network = network.generation_config, Network(network)
+        # On another device, asking whether all beams have finished would wait for it.
+        self.can_exit_early = network.device.type == "cpu"
+        self.graphs: dict[int, tuple[Any, Tensor]] = {}  # batch size to graph, tokens
         if network.device.type == "cuda":
             self.capture(network.encoder.config.image_size, network.device)
 
     @torch.inference_mode()
     def __call__(self, images: Images) -> Tensor:
-        """Return tokens (images, length) of uint8 images (side, side, 3)."""
+        """Map images to tokens (images, max_length) on the CPU."""
         if not self.graphs:
             return self.search(torch.from_numpy(np.stack(images)))
-        starts = range(0, len(images), self.most)
-        return torch.cat([self.replay(images[i : i + self.most]) for i in starts])
+        starts = range(0, len(images), self.max_batch)
+        batches = [images[start : start + self.max_batch] for start in starts]
+        return torch.cat([self.replay(batch) for batch in batches])
 
     def replay(self, images: Images) -> Tensor:
-        """Run the smallest graph that holds them; what else it holds is ignored."""
+        """Run the smallest graph that is large enough, and ignore its other rows."""
         count = len(images)
         np.stack(images, out=self.pinned[:count].numpy())
         self.pixels[:count].copy_(self.pinned[:count], non_blocking=True)
         graph, tokens = self.graphs[min(size for size in self.graphs if size >= count)]
         graph.replay()
-        return tokens[:count].to("cpu", copy=True)  # waits: the buffers are free again
+        # This copy waits for the graph, so that both buffers can be used again.
+        return tokens[:count].to("cpu", copy=True)
 
-    def capture(self, side: int, device: torch.device) -> None:
-        """Capture the search of `most` images, of half as many, and so on to one.
+    def capture(self, image_size: int, device: torch.device) -> None:
+        """Capture a graph of the search for max_batch images, for half as many, ... 1.
 
-        They share memory: no two run at once and none reads what another left there
-        (pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
+        The graphs share their memory: only one runs at a time, and none reads what
+        another has written (pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
         """
-        shape = self.most, side, side, 3
+        shape = (self.max_batch, image_size, image_size, 3)
         self.pinned = torch.zeros(shape, dtype=torch.uint8).pin_memory()
         self.pixels = self.pinned.to(device)
-        torch.cuda.set_device(device)  # for the stream of the capture
+        torch.cuda.set_device(device)  # The capture's stream belongs to this device.
         pool = torch.cuda.graph_pool_handle()
-        for size in (self.most >> power for power in range(self.most.bit_length())):
+        for power in range(self.max_batch.bit_length()):
+            size = self.max_batch >> power
             images, graph = self.pixels[:size], torch.cuda.CUDAGraph()
-            self.search(images)  # Kernels load at their first use, which must be here.
-            # The context waits for that; other threads need not keep from CUDA.
+            self.search(images)  # CUDA loads kernels at their first use: do it here.
+            # The context manager synchronizes. Other threads may use CUDA meanwhile.
             with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
                 self.graphs[size] = graph, self.search(images)
 
     def search(self, images: Tensor) -> Tensor:
-        """Return tokens (images, length) of uint8 images (images, side, side, 3)."""
-        shared = self.network.encode(images)
-        layers, _, count, heads, _, size = shared.shape
-        beams = Beams(count, self.beams, self.length, self.settings, images.device)
-        # A key stays in the slot of its step and beam. When beams change places, they
-        # take along only which of their image's slots they see.
-        slots = self.length * self.beams  # one step more: CUDA wants multiples of 8
-        own = shared.new_zeros(layers, 2, count, heads, slots, size)
-        seen = shared.new_full((count, self.beams, slots), -torch.inf)
-        for step in range(self.length - 1):
-            start, stop = step * self.beams, (step + 1) * self.beams
-            seen[..., start:stop].diagonal(dim1=1, dim2=2).zero_()
-            # Up to the next multiple of four steps, because a CPU keeps kernels for
-            # every length: they took 250 MB more.
-            stop = (step // 4 + 1) * 4 * self.beams
-            state = seen[:, None, :, :stop], own[..., :stop, :], shared
-            logits = self.network.step(beams.tokens[..., step], step, *state)
-            seen = pick(seen, beams.advance(logits, step + 1))
-            if self.may_stop and not beams.open.any():
+        """Map uint8 (images, size, size, 3) to tokens (images, max_length)."""
+        cross_kv = self.network.encode(images)
+        options = (self.num_beams, self.max_length)
+        beams = Beams(len(images), *options, self.config, images.device)
+        cache = SelfAttentionCache(cross_kv, *options)
+        for step in range(self.max_length - 1):
+            mask, self_kv = cache.extend(step)
+            token_ids = beams.running_sequences[..., step]
+            logits = self.network.step(token_ids, step, mask, self_kv, cross_kv)
+            cache.reorder(beams.step(logits, step + 1))
+            if self.can_exit_early and not beams.can_improve.any():
                 break
-        return beams.hypotheses[:, 0]
+        return beams.sequences[:, 0]

@@ -1,150 +1,215 @@
-"""The layers of transformers' ViT and GPT-2, for the beams of an image together.
+"""transformers' ViT and GPT-2 with weights that are laid out for speed.
 
-Their weights laid out for speed: side by side where they share an input, and on a CPU
-in oneDNN's own order.
+Linear layers that share an input become one. On a CPU, weights are stored in the order
+in which oneDNN reads them. Attributes have the names they have in the checkpoint.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CPU = Path("/proc/cpuinfo")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def fast_dtype(device: str) -> torch.dtype:
-    """Return bfloat16 where the chip multiplies it by itself, else float32."""
+    """Return bfloat16 if the hardware can multiply it, else float32."""
     if device.startswith("cuda"):
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif CPU.exists():
-        # torch 2.10 has no public way to ask.
-        native = {"avx512_bf16", "amx_bf16"} & set(CPU.read_text().split())
+        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif CPUINFO.exists():
+        # torch 2.10 has no public function for this.
+        flags = CPUINFO.read_text().split()
+        is_native = "avx512_bf16" in flags or "amx_bf16" in flags
     else:
-        native = False
-    return torch.bfloat16 if native else torch.float32
+        is_native = False
+    return torch.bfloat16 if is_native else torch.float32
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Turn bytes (images, side, side, 3) into -1 to 1, (images, 3, side, side)."""
+    """Scale uint8 (images, size, size, 3) to -1..1, (images, 3, size, size)."""
     return images.permute(0, 3, 1, 2) / 127.5 - 1
 
 
-class Linear:
-    """One or more linear layers side by side."""
+def has_onednn_linear() -> bool:
+    """Return whether torch can run linear layers by oneDNN on this CPU.
 
-    def __init__(self, *layers: nn.Module) -> None:
-        # GPT-2's Conv1D is a Linear that keeps its matrix transposed.
+    Both operators are private: where a version of torch lacks them, F.linear runs.
+    """
+    return (
+        torch.backends.mkldnn.is_available()
+        and "AVX" in torch.backends.cpu.get_cpu_capability()
+        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    )
+
+
+class PackedLinear:
+    """One or more linear layers with the same input, joined into one."""
+
+    def __init__(self, *layers: Any) -> None:
+        # GPT-2 has Conv1D layers: linear layers whose weight is transposed.
         weights = [x.weight if isinstance(x, nn.Linear) else x.weight.T for x in layers]
         self.weight = torch.cat(weights)  # (outputs, inputs)
         biases = [x.bias for x in layers if x.bias is not None]
         self.bias = torch.cat(biases) if biases else None
-        self.packed = self.weight.is_cpu and torch.backends.mkldnn.is_available()
-        self.packed &= "AVX" in torch.backends.cpu.get_cpu_capability()
-        if self.packed:
-            # Else each call reorders: 2 times as long for 4 rows in bfloat16, 1.1 for
-            # 788. In float32 it would call MKL, on AMD 2.3 times as long for any.
+        self.is_packed = self.weight.is_cpu and has_onednn_linear()
+        if self.is_packed:
+            # F.linear would reorder the weight in each call. In bfloat16 that takes
+            # 2 times as long for 4 rows and 1.1 times for 788. In float32 it would
+            # call MKL, which takes 2.3 times as long on AMD.
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def __call__(self, inputs: Tensor, gelu: str = "") -> Tensor:
-        """Map (..., inputs) to (..., outputs), then through a GELU if one is named."""
-        if self.packed:
-            post = "gelu" if gelu else "none", [], gelu
+        """Map (..., inputs) to (..., outputs).
+
+        `gelu` applies GELU to the result: "none" is exact, "tanh" approximate.
+        """
+        if self.is_packed:
+            name = "gelu" if gelu else "none"
             linear = torch.ops.mkldnn._linear_pointwise
-            return linear(inputs, self.weight, self.bias, *post)
+            return linear(inputs, self.weight, self.bias, name, [], gelu)
         outputs = F.linear(inputs, self.weight, self.bias)
         return F.gelu(outputs, approximate=gelu) if gelu else outputs
 
 
-def split(joined: Tensor, parts: int, heads: int) -> Tensor:
-    """Turn (images, n, parts * width) into (parts, images, heads, n, size)."""
-    return joined.unflatten(-1, (parts, heads, -1)).permute(2, 0, 3, 1, 4)
+def split_heads(joined: Tensor, parts: int, num_heads: int) -> Tensor:
+    """Split (images, n, parts * width) to (parts, images, heads, n, head_dim)."""
+    return joined.unflatten(-1, (parts, num_heads, -1)).permute(2, 0, 3, 1, 4)
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, mask=None) -> Tensor:
-    """Attend over (images, heads, n, size), return the heads as (images, n, width)."""
-    if queries.is_cpu and queries.dtype == torch.bfloat16:
-        # The fused kernel takes 2.4 times as long as these products in bfloat16 for
-        # 197 keys, in float32 it is the faster.
-        queries, keys, values = (x.contiguous() for x in (queries, keys, values))
-        scores = queries * queries.shape[-1] ** -0.5 @ keys.mT
-        scores = scores if mask is None else scores + mask
-        attended = scores.softmax(-1) @ values
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    need_weights: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Attend over (images, heads, n, head_dim); return (images, n, width) and weights.
+
+    The weights, (images, heads, n, keys), are None unless they are needed: the fused
+    kernel does not return them.
+    """
+    weights = None
+    if need_weights or (q.is_cpu and q.dtype == torch.bfloat16):
+        # In bfloat16 on a CPU, the fused kernel takes 2.4 times as long as these two
+        # products for 197 keys. In float32 the fused kernel is faster.
+        q, k, v = (x.contiguous() for x in (q, k, v))
+        scores = q * q.shape[-1] ** -0.5 @ k.mT
+        weights = (scores if mask is None else scores + mask).softmax(-1)
+        attended = weights @ v
     else:
-        attended = F.scaled_dot_product_attention(queries, keys, values, mask)
-    return attended.transpose(1, 2).flatten(2)
+        attended = F.scaled_dot_product_attention(q, k, v, mask)
+    return attended.transpose(1, 2).flatten(2), weights
 
 
 class EncoderLayer:
     """transformers' ViTLayer."""
 
-    def __init__(self, layer: nn.Module, heads: int) -> None:
-        self.heads = heads
-        self.before, self.after = layer.layernorm_before, layer.layernorm_after
-        # Their names differ between versions of transformers, their order does not.
+    def __init__(self, layer: Any, num_heads: int) -> None:
+        self.num_heads = num_heads
+        self.layernorm_before = layer.layernorm_before
+        self.layernorm_after = layer.layernorm_after
+        # Versions of transformers differ in the names of these layers, but all have
+        # them in this order: query, key, value, output of attention, MLP.
         linears = [part for part in layer.modules() if isinstance(part, nn.Linear)]
-        self.inward, self.outward = Linear(*linears[:3]), Linear(linears[3])
-        self.rise, self.fall = Linear(linears[4]), Linear(linears[5])
+        self.qkv, self.proj = PackedLinear(*linears[:3]), PackedLinear(linears[3])
+        self.fc1, self.fc2 = PackedLinear(linears[4]), PackedLinear(linears[5])
 
-    def __call__(self, hidden: Tensor) -> Tensor:  # (images, states, width)
-        parts = split(self.inward(self.before(hidden)), 3, self.heads)
-        hidden = hidden + self.outward(attend(*parts))
-        return hidden + self.fall(self.rise(self.after(hidden), "none"))
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Map (images, states, width) to the same shape."""
+        q, k, v = split_heads(
+            self.qkv(self.layernorm_before(hidden)), 3, self.num_heads
+        )
+        hidden = hidden + self.proj(attention(q, k, v)[0])
+        return hidden + self.fc2(self.fc1(self.layernorm_after(hidden), "none"))
 
 
 class DecoderLayer:
-    """transformers' GPT2Block for one token of each beam."""
+    """transformers' GPT2Block for the newest token of every beam."""
 
-    def __init__(self, layer: nn.Module, heads: int) -> None:
-        self.heads, attention, cross = heads, layer.attn, layer.crossattention
-        self.norms = layer.ln_1, layer.ln_cross_attn, layer.ln_2
-        self.inward, self.outward = Linear(attention.c_attn), Linear(attention.c_proj)
-        self.cross = Linear(cross.c_attn)
-        self.question, self.answer = Linear(cross.q_attn), Linear(cross.c_proj)
-        self.rise, self.fall = Linear(layer.mlp.c_fc), Linear(layer.mlp.c_proj)
+    def __init__(self, layer: Any, num_heads: int) -> None:
+        self.num_heads = num_heads
+        self.ln_1, self.ln_2 = layer.ln_1, layer.ln_2
+        self.ln_cross_attn = layer.ln_cross_attn
+        self.c_attn = PackedLinear(layer.attn.c_attn)
+        self.c_proj = PackedLinear(layer.attn.c_proj)
+        self.q_attn = PackedLinear(layer.crossattention.q_attn)
+        self.kv_attn = PackedLinear(layer.crossattention.c_attn)
+        self.cross_proj = PackedLinear(layer.crossattention.c_proj)
+        self.c_fc = PackedLinear(layer.mlp.c_fc)
+        self.mlp_proj = PackedLinear(layer.mlp.c_proj)
 
-    def share(self, states: Tensor) -> Tensor:
-        """Return keys and values for all beams, (2, images, heads, states, size)."""
-        return split(self.cross(states), 2, self.heads)
+    def cross_kv(self, encoder_states: Tensor) -> Tensor:
+        """Return an image's keys and values: (2, images, heads, states, head_dim)."""
+        return split_heads(self.kv_attn(encoder_states), 2, self.num_heads)
 
-    def __call__(self, hidden: Tensor, start: int, mask, own, shared) -> Tensor:
-        """Return hidden (images, beams, width), its keys and values put into own."""
-        first, second, third = self.norms
-        parts = split(self.inward(first(hidden)), 3, self.heads)
-        own[..., start : start + hidden.shape[1], :] = parts[1:]
-        hidden = hidden + self.outward(attend(parts[0], *own, mask))
-        parts = split(self.question(second(hidden)), 1, self.heads)
-        hidden = hidden + self.answer(attend(parts[0], *shared))
-        return hidden + self.fall(self.rise(third(hidden), "tanh"))
+    def __call__(
+        self,
+        hidden: Tensor,
+        slot: int,
+        mask: Tensor,
+        self_kv: Tensor,
+        cross_kv: Tensor,
+        need_weights: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the new hidden states and, if needed, the cross-attention's weights.
+
+        `hidden` is (images, n, width). The n new keys and values are written into
+        `self_kv` (2, images, heads, slots, head_dim) from `slot` on.
+        """
+        qkv = split_heads(self.c_attn(self.ln_1(hidden)), 3, self.num_heads)
+        self_kv[..., slot : slot + hidden.shape[1], :] = qkv[1:]
+        k, v = self_kv
+        hidden = hidden + self.c_proj(attention(qkv[0], k, v, mask)[0])
+        (q,) = split_heads(self.q_attn(self.ln_cross_attn(hidden)), 1, self.num_heads)
+        k, v = cross_kv
+        attended, weights = attention(q, k, v, need_weights=need_weights)
+        hidden = hidden + self.cross_proj(attended)
+        hidden = hidden + self.mlp_proj(self.c_fc(self.ln_2(hidden), "tanh"))
+        return hidden, weights
 
 
 class Network:
-    """A VisionEncoderDecoderModel of ViT and GPT-2, where and in the dtype it is."""
+    """A VisionEncoderDecoderModel of a ViT and a GPT-2, in its dtype, on its device."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         vit, gpt2 = network.encoder, network.decoder.transformer
-        self.embed, self.vit_norm = vit.embeddings, vit.layernorm
-        heads = vit.config.num_attention_heads
+        num_heads = vit.config.num_attention_heads
         (layers,) = (part for part in vit.modules() if isinstance(part, nn.ModuleList))
-        self.vit = [EncoderLayer(layer, heads) for layer in layers]
-        self.bridge = getattr(network, "enc_to_dec_proj", nn.Identity())
-        self.words, self.places = gpt2.wte.weight, gpt2.wpe.weight
-        self.gpt2 = [DecoderLayer(layer, gpt2.config.n_head) for layer in gpt2.h]
-        self.gpt2_norm, self.head = gpt2.ln_f, Linear(network.decoder.lm_head)
+        self.embeddings, self.layernorm = vit.embeddings, vit.layernorm
+        self.encoder_layers = [EncoderLayer(layer, num_heads) for layer in layers]
+        # Only there where the encoder and the decoder differ in width.
+        self.enc_to_dec_proj = getattr(network, "enc_to_dec_proj", nn.Identity())
+        num_heads = gpt2.config.n_head
+        self.wte, self.wpe = gpt2.wte.weight, gpt2.wpe.weight
+        self.decoder_layers = [DecoderLayer(layer, num_heads) for layer in gpt2.h]
+        self.ln_f, self.lm_head = gpt2.ln_f, PackedLinear(network.decoder.lm_head)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Return keys and values, (layers, 2, images, heads, states, size)."""
-        pixels = normalize(images).to(self.words.dtype)
-        hidden = self.embed(pixels)  # (images, states, width)
-        for layer in self.vit:
-            hidden = layer(hidden)
-        hidden = self.bridge(self.vit_norm(hidden))
-        return torch.stack([layer.share(hidden) for layer in self.gpt2])
+        """Return the keys and values of every decoder layer's cross-attention.
 
-    def step(self, tokens: Tensor, place: int, mask, own, shared) -> Tensor:
-        """Return logits (images, beams, words) after tokens (images, beams)."""
-        hidden = F.embedding(tokens, self.words) + self.places[place]
-        start = place * tokens.shape[1]
-        for layer, *keys in zip(self.gpt2, own, shared):
-            hidden = layer(hidden, start, mask, *keys)  # (images, beams, width)
-        return self.head(self.gpt2_norm(hidden))
+        Maps uint8 (images, size, size, 3) to (layers, 2, images, heads, states,
+        head_dim).
+        """
+        hidden = self.embeddings(normalize(images).to(self.wte.dtype))
+        for layer in self.encoder_layers:
+            hidden = layer(hidden)  # (images, states, width)
+        hidden = self.enc_to_dec_proj(self.layernorm(hidden))
+        return torch.stack([layer.cross_kv(hidden) for layer in self.decoder_layers])
+
+    def step(
+        self,
+        input_ids: Tensor,
+        position: int,
+        mask: Tensor,
+        self_kv: Tensor,
+        cross_kv: Tensor,
+    ) -> Tensor:
+        """Return logits (images, beams, vocabulary) after tokens (images, beams)."""
+        hidden = F.embedding(input_ids, self.wte) + self.wpe[position]
+        slot = position * input_ids.shape[1]
+        for layer, *kv in zip(self.decoder_layers, self_kv, cross_kv):
+            hidden, _ = layer(hidden, slot, mask, *kv)  # (images, beams, width)
+        return self.lm_head(self.ln_f(hidden))

@@ -1,4 +1,4 @@
-"""The captioner against transformers' own parts, on a checkpoint made from a seed."""
+"""The captioner gives what transformers' own classes give, on a random checkpoint."""
 
 import io
 
@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoderModel
 
-from benchmarks import checkpoint
 from endpoint.model import Model
 from endpoint.uploads import Upload
 from tests.conftest import picture
+from tests.support import random_checkpoint
 from tests.support.server import Server
 
 
@@ -19,14 +19,14 @@ from tests.support.server import Server
 def folder(tmp_path_factory):
     """A narrow checkpoint with the layout of the real one."""
     folder = tmp_path_factory.mktemp("checkpoint")
-    checkpoint.write(folder, **checkpoint.SMALL)
+    random_checkpoint.write(folder, **random_checkpoint.SMALL)
     return folder
 
 
 @pytest.fixture
 def model(folder, monkeypatch):
     monkeypatch.setenv("ENDPOINT_MODEL", str(folder))
-    # The words of random weights are near ties, which bfloat16 turns.
+    # With random weights many tokens are almost equally likely: bfloat16 changes them.
     monkeypatch.setattr("endpoint.model.fast_dtype", lambda device: torch.float32)
     return Model("cpu")
 
@@ -50,10 +50,16 @@ def test_checkpoint_has_the_layout_of_the_real_one(folder):
         *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
         *("vocab.json", "merges.txt"),
     }
-    assert len(AutoTokenizer.from_pretrained(folder)) == checkpoint.VOCABULARY
+    vocabulary = AutoTokenizer.from_pretrained(folder)
+    assert len(vocabulary) == random_checkpoint.VOCABULARY
 
 
-def test_captions_equal_generate_by_hand(folder, model):
+def test_real_layout_loads_without_a_message(model, caplog, capfd):
+    Model("cpu")  # `model` has set ENDPOINT_MODEL
+    assert caplog.text == "" and capfd.readouterr() == ("", "")
+
+
+def test_captions_equal_those_of_generate(folder, model):
     images = [noise(seed, 320, 240) for seed in range(3)]
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     network = VisionEncoderDecoderModel.from_pretrained(folder).eval()
@@ -68,12 +74,12 @@ def test_captions_equal_generate_by_hand(folder, model):
     assert model.predict(inputs) == [caption.strip() for caption in captions]
 
 
-def test_pixels_equal_those_of_the_checkpoints_own_processor(folder, model):
+def test_pixels_equal_those_of_the_image_processor(folder, model):
     image = noise(0, 640, 427)
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-    theirs = processor(images=image, return_tensors="np").pixel_values[0]
-    ours = model.decode(as_png(image)).transpose(2, 0, 1) / 127.5 - 1
-    assert np.abs(ours - theirs).max() < 1e-5
+    expected = processor(images=image, return_tensors="np").pixel_values[0]
+    pixels = model.decode(as_png(image)).transpose(2, 0, 1) / 127.5 - 1
+    assert np.abs(pixels - expected).max() < 1e-5
 
 
 def test_batch_equals_its_images_one_by_one(model):
@@ -86,14 +92,13 @@ def test_answer_is_a_caption(model):
 
 
 def test_real_layout_is_served_without_a_warning(folder, tmp_path):
-    file = tmp_path / "picture.png"
+    file = tmp_path / "image.png"
     file.write_bytes(picture())
     with Server("gunicorn", ENDPOINT_MODEL=folder) as server:
         server.wait_for(200)
         caption = server.curl("-F", f"file=@{file}", "/")
         log = server.log.lower()
     assert len(caption.split()) >= 1
-    noise = [
-        word for word in ("unexpected", "mask", "deprecat", "error") if word in log
-    ]
-    assert not noise and log.count("warning") == log.count("no gpu")
+    for word in ("unexpected", "mask", "deprecat", "error"):
+        assert word not in log
+    assert log.count("warning") == log.count("no gpu")

@@ -1,9 +1,10 @@
-"""A seed to a checkpoint laid out like nlpconnect/vit-gpt2-image-captioning.
+"""Random numbers to a checkpoint like nlpconnect/vit-gpt2-image-captioning.
 
-`python -m benchmarks.checkpoint FOLDER` writes a narrow one for tests (22 MB), with
-`--full` one of the true size (239,195,904 parameters, 982 MB) for benchmarks. Names of
-files and tensors, legacy buffers and configuration are those of revision dc68f91; the
-numbers and the vocabulary are made up, so its captions are noise.
+`python -m tests.support.random_checkpoint FOLDER` writes a narrow checkpoint for tests
+(22 MB). With `--full` it has the real size (239,195,904 parameters, 982 MB), for
+benchmarks. The names of files and tensors, the legacy buffers and the configuration
+equal those of revision dc68f91. The weights come from a seed and the vocabulary is made
+up, so the captions are nonsense.
 """
 
 import argparse
@@ -25,7 +26,7 @@ Tensors = Iterator[tuple[str, torch.Tensor]]
 
 
 def write(folder: Path, width: int, layers: int, heads: int, positions: int) -> None:
-    """Write all files of the checkpoint into a folder."""
+    """Write all files of the checkpoint to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     tensors = dict(encoder(width, layers)) | dict(decoder(width, layers, positions))
@@ -35,19 +36,19 @@ def write(folder: Path, width: int, layers: int, heads: int, positions: int) -> 
     write_tokenizer(folder)
 
 
-def linear(name: str, rows: int, columns: int) -> Tensors:
-    """Yield a matrix (rows, columns) and its bias."""
-    yield f"{name}.weight", torch.randn(rows, columns) * 0.02
-    yield f"{name}.bias", torch.randn(rows) * 0.02
+def linear(name: str, outputs: int, inputs: int) -> Tensors:
+    """Yield a weight (outputs, inputs) and a bias."""
+    yield f"{name}.weight", torch.randn(outputs, inputs) * 0.02
+    yield f"{name}.bias", torch.randn(outputs) * 0.02
 
 
-def convolution(name: str, inputs: int, outputs: int) -> Tensors:
-    """Yield GPT-2's transposed matrix (inputs, outputs) and its bias."""
+def conv1d(name: str, inputs: int, outputs: int) -> Tensors:
+    """Yield the transposed weight (inputs, outputs) and the bias of GPT-2's Conv1D."""
     yield f"{name}.weight", torch.randn(inputs, outputs) * 0.02
     yield f"{name}.bias", torch.randn(outputs) * 0.02
 
 
-def norm(name: str, width: int) -> Tensors:
+def layer_norm(name: str, width: int) -> Tensors:
     yield f"{name}.weight", torch.ones(width)
     yield f"{name}.bias", torch.zeros(width)
 
@@ -66,39 +67,37 @@ def encoder(width: int, layers: int) -> Tensors:
         yield from linear(f"{name}.attention.output.dense", width, width)
         yield from linear(f"{name}.intermediate.dense", 4 * width, width)
         yield from linear(f"{name}.output.dense", width, 4 * width)
-        yield from norm(f"{name}.layernorm_before", width)
-        yield from norm(f"{name}.layernorm_after", width)
-    yield from norm("encoder.layernorm", width)
+        yield from layer_norm(f"{name}.layernorm_before", width)
+        yield from layer_norm(f"{name}.layernorm_after", width)
+    yield from layer_norm("encoder.layernorm", width)
     yield from linear("encoder.pooler.dense", width, width)
 
 
 def decoder(width: int, layers: int, positions: int) -> Tensors:
-    """Yield GPT-2's tensors with cross-attention; the head is tied and absent."""
-    # Ten times GPT-2's own spread: else all tokens are as likely as each other.
+    """Yield GPT-2's tensors; lm_head is tied to wte and therefore not in the file."""
+    # Ten times as large as GPT-2's: smaller ones make all tokens equally likely.
     yield "decoder.transformer.wte.weight", torch.randn(VOCABULARY, width) * 0.2
     yield "decoder.transformer.wpe.weight", torch.randn(positions, width) * 0.02
     mask = torch.ones(positions, positions, dtype=torch.uint8).tril()[None, None]
     for layer in range(layers):
         name = f"decoder.transformer.h.{layer}"
-        yield from convolution(f"{name}.attn.c_attn", width, 3 * width)
-        yield from convolution(f"{name}.attn.c_proj", width, width)
-        yield from convolution(f"{name}.crossattention.c_attn", width, 2 * width)
-        yield from convolution(f"{name}.crossattention.q_attn", width, width)
-        yield from convolution(f"{name}.crossattention.c_proj", width, width)
-        yield from convolution(f"{name}.mlp.c_fc", width, 4 * width)
-        yield from convolution(f"{name}.mlp.c_proj", 4 * width, width)
+        yield from conv1d(f"{name}.attn.c_attn", width, 3 * width)
+        yield from conv1d(f"{name}.attn.c_proj", width, width)
+        yield from conv1d(f"{name}.crossattention.c_attn", width, 2 * width)
+        yield from conv1d(f"{name}.crossattention.q_attn", width, width)
+        yield from conv1d(f"{name}.crossattention.c_proj", width, width)
+        yield from conv1d(f"{name}.mlp.c_fc", width, 4 * width)
+        yield from conv1d(f"{name}.mlp.c_proj", 4 * width, width)
         for part in ("ln_1", "ln_2", "ln_cross_attn"):
-            yield from norm(f"{name}.{part}", width)
+            yield from layer_norm(f"{name}.{part}", width)
         for part in ("attn", "crossattention"):
             yield f"{name}.{part}.bias", mask.clone()
             yield f"{name}.{part}.masked_bias", torch.tensor(-1e4)
-    yield from norm("decoder.transformer.ln_f", width)
+    yield from layer_norm("decoder.transformer.ln_f", width)
 
 
-def config(width: int, layers: int, heads: int, positions: int) -> dict:
-    """Return config.json."""
-    tokens = dict.fromkeys(("bos_token_id", "eos_token_id"), END)
-    vit = {
+def vit_config(width: int, layers: int, heads: int) -> dict:
+    return {
         "model_type": "vit",
         "architectures": ["ViTModel"],
         "hidden_size": width,
@@ -112,7 +111,10 @@ def config(width: int, layers: int, heads: int, positions: int) -> dict:
         "num_channels": 3,
         "qkv_bias": True,
     }
-    gpt2 = {
+
+
+def gpt2_config(width: int, layers: int, heads: int, positions: int) -> dict:
+    return {
         "model_type": "gpt2",
         "architectures": ["GPT2LMHeadModel"],
         "n_embd": width,
@@ -129,19 +131,25 @@ def config(width: int, layers: int, heads: int, positions: int) -> dict:
         "tie_word_embeddings": True,
         "max_length": 20,
         "num_beams": 1,
-        **tokens,
+        "bos_token_id": END,
+        "eos_token_id": END,
     }
+
+
+def config(width: int, layers: int, heads: int, positions: int) -> dict:
+    """Return the content of config.json."""
     return {
         "model_type": "vision-encoder-decoder",
         "architectures": ["VisionEncoderDecoderModel"],
         "is_encoder_decoder": True,
         "tie_word_embeddings": False,
         "decoder_start_token_id": END,
+        "bos_token_id": END,
+        "eos_token_id": END,
         "pad_token_id": END,
         "torch_dtype": "float32",
-        "encoder": vit,
-        "decoder": gpt2,
-        **tokens,
+        "encoder": vit_config(width, layers, heads),
+        "decoder": gpt2_config(width, layers, heads, positions),
     }
 
 
@@ -157,19 +165,19 @@ PREPROCESSOR = {
 
 
 def merges() -> list[tuple[str, str]]:
-    """Return 50,000 merges that make words of up to four letters, as GPT-2 has."""
+    """Return 50,000 merges, as many as GPT-2 has: words of up to four letters."""
     pairs = []
     for length in itertools.count(1):
-        for start in ("", "\u0120"):  # without and with a space before the word
+        for start in ("", "\u0120"):  # \u0120 stands for a space before the word
             for word in itertools.product(string.ascii_lowercase, repeat=length):
                 pairs.append((start + "".join(word[:-1]), word[-1]))
-        pairs = [pair for pair in pairs if pair[0]]  # a lone letter needs no merge
+        pairs = [pair for pair in pairs if pair[0]]  # A single letter is a token.
         if len(pairs) >= END - 256:
             return pairs[: END - 256]
 
 
 def write_tokenizer(folder: Path) -> None:
-    """Write GPT-2's five files with a vocabulary of our own, of GPT-2's size."""
+    """Write the five files of GPT-2's tokenizer, with a made-up vocabulary."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pairs = merges()
     tokens = [*letters, *("".join(pair) for pair in pairs), END_TOKEN]
@@ -182,9 +190,9 @@ def write_tokenizer(folder: Path) -> None:
     tokenizer.model.save(str(folder))  # vocab.json and merges.txt
     names = ("bos_token", "eos_token", "pad_token", "unk_token")
     specials = dict.fromkeys(names, END_TOKEN)
-    more = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": 1024}
+    options = {"tokenizer_class": "GPT2Tokenizer", "model_max_length": 1024}
     write_json(folder / "special_tokens_map.json", specials)
-    write_json(folder / "tokenizer_config.json", specials | more)
+    write_json(folder / "tokenizer_config.json", specials | options)
 
 
 def write_json(path: Path, content: dict) -> None:

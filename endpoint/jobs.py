@@ -1,0 +1,153 @@
+"""One input on its way: a job, the queue it waits in, the errors it can end with."""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from typing import Any
+
+from endpoint import telemetry
+
+
+class NotReady(Exception):
+    """No input is accepted now; retry after `retry_after` seconds."""
+
+    def __init__(self, reason: str, retry_after: int = 5) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class QueueFull(NotReady):
+    """The queue is full, or takes longer than the deadline."""
+
+
+class PredictionFailed(Exception):
+    """The model failed on this input."""
+
+
+class DeadlineExceeded(Exception):
+    """The deadline passed before there was an output."""
+
+
+class ClientDisconnected(Exception):
+    """The client closed its connection before its input was run."""
+
+
+class Job:
+    """One input; `deadline` is a time of time.monotonic(), `timings` are seconds."""
+
+    def __init__(
+        self,
+        deadline: float,
+        request_id: str = "",
+        is_disconnected: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.deadline, self.request_id = deadline, request_id
+        self.is_disconnected = is_disconnected
+        self.input: Any = None
+        self.key: Hashable = None  # Only jobs with equal keys share a batch.
+        self.batch_size = 0
+        self.timings: defaultdict[str, float] = defaultdict(float)
+        self._stage, self._stage_started = "queue", time.monotonic()
+        self._future: Future[Any] = Future()
+
+    def enter(self, stage: str) -> None:
+        """Record the time spent in the last stage and begin another."""
+        now = time.monotonic()
+        self.timings[self._stage] += now - self._stage_started
+        self._stage, self._stage_started = stage, now
+
+    def finish(self, output: Any = None, error: BaseException | None = None) -> None:
+        """Hand over the output or an error; only the first call has an effect."""
+        with suppress(InvalidStateError):
+            if error is None:
+                self._future.set_result(output)
+            else:
+                self._future.set_exception(error)
+            self.enter("done")
+
+    def finish_if_stale(self) -> bool:
+        """Finish a job that nobody waits for any more."""
+        if time.monotonic() > self.deadline:
+            telemetry.dropped.labels("deadline").inc()
+            self.finish(error=DeadlineExceeded())
+        elif self.is_disconnected():
+            telemetry.dropped.labels("disconnected").inc()
+            self.finish(error=ClientDisconnected())
+        return self._future.done()
+
+    def time_left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
+    def result(self) -> Any:
+        """Wait for the output; raise the error that took its place."""
+        try:
+            return self._future.result(self.time_left())
+        except TimeoutError:
+            raise DeadlineExceeded from None
+
+
+class JobQueue:
+    """Jobs that are decoded or wait; each holds one of `size` slots until its batch."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.pending = size, 0  # slots, and those in use
+        self._waiting: list[Job] = []
+        self._changed = threading.Condition()
+
+    def reserve(self, timeout: float = 0) -> bool:
+        """Take a slot, waiting for one up to `timeout` seconds."""
+        with self._changed:
+            is_free = self._changed.wait_for(lambda: self.pending < self.size, timeout)
+            self._use_slots(int(is_free))
+            return is_free
+
+    def release(self) -> None:
+        with self._changed:
+            self._use_slots(-1)
+
+    def put(self, job: Job) -> None:
+        """Append a decoded job that holds a slot."""
+        with self._changed:
+            job.enter("queue")
+            self._waiting.append(job)
+            self._changed.notify_all()
+
+    def next_batch(self, limit: int, expected: int, max_delay: float) -> list[Job]:
+        """Wait for jobs; remove and return the oldest ones with equal keys.
+
+        Clients that were answered together send their next inputs one after another.
+        So until `expected` jobs wait, each may arrive `max_delay` seconds after the
+        one before it.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting)
+            arrived = 0
+            while arrived < len(self._waiting) < min(expected, limit):
+                arrived = len(self._waiting)
+                self._changed.wait_for(lambda: len(self._waiting) > arrived, max_delay)
+            waiting = [job for job in self._waiting if not job.finish_if_stale()]
+            batch = [job for job in waiting if job.key == waiting[0].key][:limit]
+            for job in batch:
+                job.enter("predict")
+            taken = set(batch)
+            self._replace([job for job in waiting if job not in taken])
+            return batch
+
+    def drain(self) -> list[Job]:
+        """Remove and return all jobs that wait."""
+        with self._changed:
+            waiting = self._waiting
+            self._replace([])
+            return waiting
+
+    def _replace(self, waiting: list[Job]) -> None:
+        self._use_slots(len(waiting) - len(self._waiting))
+        self._waiting = waiting
+
+    def _use_slots(self, count: int) -> None:
+        self.pending += count
+        telemetry.queue_size.set(self.pending)
+        self._changed.notify_all()

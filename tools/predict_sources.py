@@ -1,0 +1,78 @@
+"""Files, folders, globs, URLs and standard input to inputs and their bytes."""
+
+import glob
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from endpoint.uploads import guess_media_type
+
+CONNECT_TIMEOUT = 10  # seconds, for a URL to connect or to send its next bytes
+FETCH_TIMEOUT = 30  # seconds, for all bytes of a URL
+
+
+class InputError(Exception):
+    """The reason, in a sentence, why an input has no answer."""
+
+
+def is_url(source: str) -> bool:
+    return "://" in source
+
+
+def expand_sources(sources: Iterable[str], accepts: str) -> Iterator[str]:
+    """Yield the name of every input; of a folder, the files that a model accepts."""
+    for source in sources:
+        if not is_url(source) and os.path.isdir(source):
+            for path in sorted(Path(source).rglob("*")):
+                if fnmatch(guess_media_type(path.name), accepts) and path.is_file():
+                    yield str(path)
+        elif is_url(source) or os.path.exists(source) or not glob.has_magic(source):
+            yield source
+        else:
+            yield from sorted(glob.glob(source, recursive=True)) or [source]
+
+
+def read_source(name: str, max_bytes: int) -> bytes:
+    """Return the bytes of a file, a URL or, for -, of standard input.
+
+    Raises InputError, or OSError for a file that cannot be read.
+    """
+    try:
+        with _open(name) as stream:
+            timeout = FETCH_TIMEOUT if is_url(name) else math.inf
+            return _read_within(stream, max_bytes, timeout)
+    except HTTPError as error:
+        with error:
+            raise InputError(f"It cannot be fetched: {error}.") from None
+    except URLError as error:
+        raise InputError(f"It cannot be fetched: {error.reason}.") from None
+    except (HTTPException, ValueError) as error:
+        raise InputError(f"It cannot be fetched: {error}.") from None
+
+
+def _open(name: str) -> BinaryIO:
+    if name == "-":
+        return sys.stdin.buffer
+    if name.startswith(("http://", "https://")):
+        return cast(BinaryIO, urlopen(name, timeout=CONNECT_TIMEOUT))
+    return open(name, "rb")
+
+
+def _read_within(stream: BinaryIO, max_bytes: int, timeout: float) -> bytes:
+    data, deadline = bytearray(), time.monotonic() + timeout
+    # read1 returns what has arrived, so that a slow URL cannot delay the checks.
+    while part := stream.read1(1 << 16):  # type: ignore[attr-defined]
+        data += part
+        if len(data) > max_bytes:
+            raise InputError(f"It has over {max_bytes:,} bytes.")
+        if time.monotonic() > deadline:
+            raise InputError(f"Fetching it takes over {timeout:g} s.")
+    return bytes(data)
