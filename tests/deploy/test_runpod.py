@@ -14,8 +14,8 @@ import pytest
 
 from deploy import fetch
 from tests.conftest import picture
-from tests.support.server import Server, free_port
 from tests.endpoint.test_serve import BULLDOG, CAPTION
+from tests.support.server import Server, free_port
 
 MOST = 100_000
 
