@@ -232,7 +232,7 @@ def test_full_queue_refuses_at_once_and_says_when_to_return(model):
     blocked(batcher, model)
     jobs = [batcher.submit(text) for text in "ab"]
     with pytest.raises(NotReady) as refusal:
-        batcher.submit("c")
+        batcher.submit("c").result()
     assert refusal.value.retry_after >= 1
     model.turn.set()
     assert outcomes(jobs) == ["A", "B"]
@@ -252,7 +252,7 @@ def test_input_that_cannot_be_decoded_gives_its_place_back(model):
     batcher = started(model, queue=1)
     for _ in range(3):
         with pytest.raises(LookupError):
-            batcher.submit("undecodable")
+            batcher.submit("undecodable").result()
     assert batcher.submit("a").result() == "A"
 
 
@@ -291,7 +291,7 @@ def test_fatal_error_answers_everyone_and_ends_the_process(model, monkeypatch):
     wait_until(lambda: batcher.exits)
     assert batcher.exits == [module.EXIT_CRASHED] and batcher.health()[0] == "failed"
     with pytest.raises(NotReady):
-        batcher.submit("third")
+        batcher.submit("third").result()
 
 
 def fatal(texts):
