@@ -14,7 +14,7 @@ from typing import Any
 from endpoint import jobs, telemetry
 from endpoint.jobs import Job, JobQueue
 from endpoint.model_info import Model, ModelInfo
-from endpoint.settings import EXIT_BOOT_FAILED
+from endpoint.settings import EXIT_BOOT_FAILED, Settings
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,12 @@ class GPUFailed(Exception):
 
 
 class Runner:
-    """Run batches of jobs and isolate the inputs that fail.
+    """Run batches of jobs and isolate the inputs that fail."""
 
-    `max_delay` is in seconds, see JobQueue.next_batch.
-    """
-
-    def __init__(self, queue: JobQueue, max_batch: int, max_delay: float) -> None:
-        self.queue, self.max_batch, self.max_delay = queue, max_batch, max_delay
+    def __init__(self, queue: JobQueue, settings: Settings) -> None:
+        self.queue = queue
+        self.max_batch = settings.max_batch or 0  # 0: the model's own, once loaded
+        self.max_delay = settings.max_batch_delay / 1000  # seconds
         self.running: list[Job] = []
         self.seconds_per_input = 0.0  # a moving average
         self.predict_started: float | None = None
@@ -56,8 +55,8 @@ class Runner:
 
     def run_next_batch(self, model: Model) -> None:
         """Wait for jobs and finish a batch of them; raise GPUFailed."""
-        is_cooling_down = time.monotonic() < self._oom_until
-        limit = self._oom_limit if is_cooling_down else self.max_batch
+        is_oom = time.monotonic() < self._oom_until
+        limit = self._oom_limit if is_oom else self.max_batch
         delay = min(self.seconds_per_input, self.max_delay)
         self.running = self.queue.next_batch(limit, self._last_demand, delay)
         if not self.running:
@@ -115,31 +114,26 @@ class Runner:
 class Batcher:
     """Own the model: load it, run it in batches, know whether it works.
 
-    `queue` bounds the inputs that are decoded or wait. `deadline` (seconds) bounds the
-    time from submit to output, and any single call of predict. `exit` ends a process
-    that cannot go on.
+    The deadline of the settings bounds the time of a job and of any call of predict.
     """
 
     def __init__(
         self,
         load: Callable[[], tuple[Model, ModelInfo]],
-        info: ModelInfo = ModelInfo("model"),
-        queue: int = 64,
-        deadline: float = 90.0,
-        max_batch: int | None = None,
-        max_batch_delay: float = 0.05,
+        info: ModelInfo,  # until the model is loaded
+        settings: Settings,
         exit: Callable[[int], Any] = os._exit,
     ) -> None:
         self.model: Any = None
-        self.info = info  # defaults until the model is loaded
-        self.example_output: Any = None
+        self.info, self.example_output = info, None
         self.state, self.reason = State.LOADING, "The model is loading"
-        self.queue = JobQueue(queue)
-        # Without max_batch, the model's own applies once it is loaded.
-        self.runner = Runner(self.queue, max_batch or 0, max_batch_delay)
-        self._load, self._deadline, self._exit = load, deadline, exit
+        self.queue = JobQueue(settings.queue)
+        self.runner = Runner(self.queue, settings)
+        self.deadline = settings.deadline  # seconds
+        self._load, self._exit = load, exit
         # A decoded photograph takes 150 MB: decode no more at a time than cores can.
         self._decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._aborting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -150,8 +144,8 @@ class Batcher:
     def health(self) -> tuple[State, str]:
         """Return the state and the reason for it; never wait."""
         started = self.runner.predict_started
-        if started and time.monotonic() - started > self._deadline:
-            return State.FAILED, f"predict has not returned for {self._deadline:g} s"
+        if started and time.monotonic() - started > self.deadline:
+            return State.FAILED, f"predict has not returned for {self.deadline:g} s"
         has_ended = self._thread.ident and not self._thread.is_alive()
         if has_ended and self.state != State.FAILED:  # A fork copies no threads.
             return State.FAILED, "The model thread does not run in this process"
@@ -164,31 +158,32 @@ class Batcher:
             return jobs.NotReady(reason)
         ahead = self.queue.pending + len(self.runner.running)
         seconds = ahead * self.runner.seconds_per_input
-        if self.queue.pending >= self.queue.size or seconds > self._deadline:
+        if self.queue.pending >= self.queue.size or seconds > self.deadline:
             return jobs.QueueFull("The queue is full", math.ceil(seconds) or 1)
         return None
 
     def submit(self, upload: Any, job: Job | None = None, wait: bool = False) -> Job:
-        """Decode an upload in this thread and queue it; with `wait`, wait for a slot.
+        """Decode an upload in this thread and queue it; return its job, never raise.
 
-        Raises NotReady, DeadlineExceeded, ClientDisconnected, or what decode raises.
+        With `wait`, wait while the queue is full.
         """
-        job = job or Job(deadline=time.monotonic() + self._deadline)
-        if not wait and (refusal := self.refusal()):
-            raise refusal
-        if not self.queue.reserve(job.deadline if wait else None):
-            raise self.refusal() or jobs.QueueFull("The queue is full", 1)
+        job = job or Job(time.monotonic() + self.deadline)
+        refusal = None if wait else self.refusal()
+        if refusal or not self.queue.reserve(job.time_left() if wait else 0):
+            job.finish(error=refusal or self.refusal() or jobs.DeadlineExceeded())
+            return job
         try:
             self._decode(upload, job)
-            if not self.queue.put(job):
-                raise jobs.NotReady(self.reason)
-        except BaseException:
+            self.queue.put(job)
+        except BaseException as error:
             self.queue.release()
-            raise
+            job.finish(error=error)
+        if self.state == State.FAILED:  # No thread reads the queue any more.
+            job.finish(error=jobs.NotReady(self.reason))
         return job
 
     def _decode(self, upload: Any, job: Job) -> None:
-        if not self._decoders.acquire(timeout=self._deadline):
+        if not self._decoders.acquire(timeout=self.deadline):
             raise jobs.DeadlineExceeded
         try:
             if job.is_disconnected():
@@ -231,7 +226,7 @@ class Batcher:
     def _watch(self) -> None:
         """End the process once health reports a failure that nothing else noticed."""
         while self.state != State.FAILED:
-            time.sleep(min(1.0, self._deadline / 10))
+            time.sleep(min(1.0, self.deadline / 10))
             state, reason = self.health()
             if state == State.FAILED:
                 self._abort(reason)
@@ -243,13 +238,12 @@ class Batcher:
 
         Clients read the reason alone; the log also has the cause.
         """
-        waiting = self.queue.close()
-        if waiting is None:  # Another thread has done so.
-            return
+        if not self._aborting.acquire(blocking=False):
+            return  # Another thread has begun.
         self.state, self.reason = State.FAILED, reason
         log.critical("%s: %s", reason, cause)
         telemetry.ready.set(0)
-        for job in [*self.runner.running, *waiting]:
+        for job in [*self.runner.running, *self.queue.drain()]:
             job.finish(error=jobs.NotReady(reason))
         time.sleep(DRAIN_SECONDS)
         self._exit(status)

@@ -1,6 +1,5 @@
 """One input on its way: a job, the queue it waits in, the errors it can end with."""
 
-import math
 import threading
 import time
 from collections import defaultdict
@@ -41,11 +40,11 @@ class Job:
 
     def __init__(
         self,
+        deadline: float,
         request_id: str = "",
-        deadline: float = math.inf,
         is_disconnected: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.request_id, self.deadline = request_id, deadline
+        self.deadline, self.request_id = deadline, request_id
         self.is_disconnected = is_disconnected
         self.input: Any = None
         self.key: Hashable = None  # Only jobs with equal keys share a batch.
@@ -60,7 +59,7 @@ class Job:
         self.timings[self._stage] += now - self._stage_started
         self._stage, self._stage_started = stage, now
 
-    def finish(self, output: Any = None, error: Exception | None = None) -> None:
+    def finish(self, output: Any = None, error: BaseException | None = None) -> None:
         """Hand over the output or an error; only the first call has an effect."""
         with suppress(InvalidStateError):
             if error is None:
@@ -79,11 +78,13 @@ class Job:
             self.finish(error=ClientDisconnected())
         return self._future.done()
 
+    def time_left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
     def result(self) -> Any:
         """Wait for the output; raise the error that took its place."""
-        left = min(self.deadline - time.monotonic(), threading.TIMEOUT_MAX)
         try:
-            return self._future.result(left)
+            return self._future.result(self.time_left())
         except TimeoutError:
             raise DeadlineExceeded from None
 
@@ -94,35 +95,25 @@ class JobQueue:
     def __init__(self, size: int) -> None:
         self.size, self.pending = size, 0  # slots, and those in use
         self._waiting: list[Job] = []
-        self._closed = False
         self._changed = threading.Condition()
 
-    def reserve(self, deadline: float | None = None) -> bool:
-        """Take a slot; with a deadline, wait for one until then."""
+    def reserve(self, timeout: float = 0) -> bool:
+        """Take a slot, waiting for one up to `timeout` seconds."""
         with self._changed:
-            if deadline is not None:
-                self._changed.wait_for(
-                    lambda: self._closed or self.pending < self.size,
-                    min(deadline - time.monotonic(), threading.TIMEOUT_MAX),
-                )
-            if self._closed or self.pending >= self.size:
-                return False
-            self._use_slots(1)
-            return True
+            is_free = self._changed.wait_for(lambda: self.pending < self.size, timeout)
+            self._use_slots(int(is_free))
+            return is_free
 
     def release(self) -> None:
         with self._changed:
             self._use_slots(-1)
 
-    def put(self, job: Job) -> bool:
-        """Append a decoded job that holds a slot; False if the queue is closed."""
+    def put(self, job: Job) -> None:
+        """Append a decoded job that holds a slot."""
         with self._changed:
-            if self._closed:
-                return False
             job.enter("queue")
             self._waiting.append(job)
             self._changed.notify_all()
-            return True
 
     def next_batch(self, limit: int, expected: int, max_delay: float) -> list[Job]:
         """Wait for jobs; remove and return the oldest ones with equal keys.
@@ -132,7 +123,7 @@ class JobQueue:
         one before it.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting)
+            self._changed.wait_for(lambda: self._waiting)
             arrived = 0
             while arrived < len(self._waiting) < min(expected, limit):
                 arrived = len(self._waiting)
@@ -142,19 +133,19 @@ class JobQueue:
             for job in batch:
                 job.enter("predict")
             taken = set(batch)
-            left = [job for job in waiting if job not in taken]
-            self._use_slots(len(left) - len(self._waiting))
-            self._waiting = left
+            self._replace([job for job in waiting if job not in taken])
             return batch
 
-    def close(self) -> list[Job] | None:
-        """Accept no more jobs; return those that wait, None if already closed."""
+    def drain(self) -> list[Job]:
+        """Remove and return all jobs that wait."""
         with self._changed:
-            if self._closed:
-                return None
-            self._closed, waiting, self._waiting = True, self._waiting, []
-            self._use_slots(-len(waiting))
+            waiting = self._waiting
+            self._replace([])
             return waiting
+
+    def _replace(self, waiting: list[Job]) -> None:
+        self._use_slots(len(waiting) - len(self._waiting))
+        self._waiting = waiting
 
     def _use_slots(self, count: int) -> None:
         self.pending += count

@@ -7,14 +7,8 @@ import re
 import time
 from typing import Any
 
-from prometheus_client import (
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+import prometheus_client as prometheus
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from endpoint.settings import read_settings
@@ -48,32 +42,21 @@ batch_splits = Counter(
 ready = Gauge(
     "endpoint_ready", "Processes whose model is ready.", multiprocess_mode="livesum"
 )
-# Metrics under the names they had before; they go with the next release.
-OLD_NAMES = {
-    "endpoint_queue_size": "endpoint_queued",
-    "endpoint_batch_splits": "endpoint_splits",
-}
+# Metrics are also exported under their old names until the next release.
+OLD_NAMES = {"queue_size": "queued", "batch_splits": "splits"}
 
 
 def metrics() -> str:
     """Return the metrics of all worker processes, in the Prometheus text format."""
-    registry = REGISTRY
+    registry = prometheus.REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        registry = CollectorRegistry()
+        registry = prometheus.CollectorRegistry()
         MultiProcessCollector(registry)
-    text = generate_latest(registry).decode()
+    text = prometheus.generate_latest(registry).decode()
     for new, old in OLD_NAMES.items():
-        lines = re.findall(rf"^.*\b{new}(?:_total)?\b.*\n", text, re.M)
-        text += "".join(lines).replace(new, old)
+        lines = re.findall(rf"^.*\bendpoint_{new}(?:_total)?\b.*\n", text, re.M)
+        text += "".join(lines).replace(f"endpoint_{new}", f"endpoint_{old}")
     return text
-
-
-class TextFormatter(logging.Formatter):
-    """Lines in the format that gunicorn uses for its own."""
-
-    def __init__(self) -> None:
-        format = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
-        super().__init__(format, "%Y-%m-%d %H:%M:%S %z")
 
 
 class JSONFormatter(logging.Formatter):
@@ -93,7 +76,11 @@ class JSONFormatter(logging.Formatter):
 
 
 def formatter() -> logging.Formatter:
-    return JSONFormatter() if read_settings().log == "json" else TextFormatter()
+    """Return the format of ENDPOINT_LOG: JSON, or text in gunicorn's own format."""
+    if read_settings().log == "json":
+        return JSONFormatter()
+    text = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
+    return logging.Formatter(text, "%Y-%m-%d %H:%M:%S %z")
 
 
 def configure_logging() -> None:

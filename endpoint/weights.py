@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,9 +59,7 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     transformers fills missing weights with random numbers; here they are an error, as
     are weights of another shape and weights that are not finite.
     """
-    # Imported here: a model file that only calls resolve may do without torch.
-    import torch
-    from transformers.utils import logging
+    from transformers.utils import logging  # takes a second; not all models need it
 
     logging.disable_progress_bar()  # Loading takes seconds.
     verbosity = logging.get_verbosity()
@@ -70,20 +69,17 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     )
     logging.set_verbosity(verbosity)
     network = network.eval().to(device)
-    mismatched = [str(name) for name, *_ in report["mismatched_keys"]]
     state = network.state_dict().items()
-    infinite = [name for name, weight in state if not torch.isfinite(weight).all()]
-    _refuse(folder, "has no weights for", sorted(report["missing_keys"]))
-    _refuse(folder, "has weights of another shape for", mismatched)
-    _refuse(folder, "has weights that are not finite for", infinite)
+    problems = {
+        "no weights": report["missing_keys"],
+        "weights of another shape": [name for name, *_ in report["mismatched_keys"]],
+        "weights that are not finite": [n for n, w in state if not w.isfinite().all()],
+    }
+    for problem, names in problems.items():
+        if names:
+            shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            raise ModelUnavailable(f"The model in {folder} has {problem} for {shown}.")
     return network
-
-
-def _refuse(folder: Path, problem: str, names: list[str]) -> None:
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        shown = ", ".join(names[:3])
-        raise ModelUnavailable(f"The model in {folder} {problem} {shown}{more}.")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -132,11 +128,11 @@ def _from_hub(name: str, revision: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    download: Any = partial(snapshot_download, revision=revision)
     problem = f"The model {name} is not on this machine."
     for cache in (None, *EXTRA_CACHES):
         try:
-            options = {"cache_dir": cache, "local_files_only": True}
-            folder = Path(snapshot_download(name, revision=revision, **options))
+            folder = Path(download(name, cache_dir=cache, local_files_only=True))
         except LocalEntryNotFoundError:
             continue
         if not (problem := validate(folder)):

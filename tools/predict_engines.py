@@ -16,7 +16,8 @@ import click
 from flask import Config
 from PIL import Image
 
-from endpoint.batcher import Batcher, Job, State
+from endpoint.batcher import Batcher, State
+from endpoint.jobs import Job
 from endpoint.model_info import load_model
 from endpoint.responses import encode_png, to_json
 from endpoint.uploads import Upload, Values, guess_media_type
@@ -31,7 +32,7 @@ class Engine(Protocol):
     """Answer an input in two calls, each in `threads` threads.
 
     `submit` takes an input's name; `collect` takes what submit returned and returns
-    the answer as JSON. Both raise InputError or an error of `endpoint.batcher`.
+    the answer as JSON. Both raise InputError or an error of `endpoint.jobs`.
     """
 
     accepts: str  # a media type like "image/*"
@@ -53,15 +54,14 @@ class LocalEngine:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
         self.batcher = Batcher(
             partial(load_model, config["MODULE"], config["DEVICE"]),
-            sys.maxsize,
-            TIMEOUT,
-            config["MAX_BATCH"],
-            config["MAX_BATCH_DELAY"] / 1000,
+            queue=sys.maxsize,
+            deadline=TIMEOUT,
+            max_batch=config["MAX_BATCH"],
+            max_batch_delay=config["MAX_BATCH_DELAY"] / 1000,
         )
         self.batcher.start()
         while self.batcher.health()[0] != State.READY:  # A failure ends the process.
             time.sleep(0.02)
-        assert self.batcher.info is not None  # It is set before the state is READY.
         self.accepts = self.batcher.info.accepts
         self.fields = self.batcher.info.fields
         # More threads than cores would only take the interpreter from each other.

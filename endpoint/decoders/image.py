@@ -2,9 +2,10 @@
 
 import re
 import warnings
+from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 from werkzeug.exceptions import abort
 
 from endpoint.decoders import TimedBytesIO
@@ -38,7 +39,7 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
                 image.draft(None, (min_side, min_side))
             image.load()
             return _to_rgb(_upright(image))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         abort(415, "Not a supported image: send JPEG, PNG, WEBP, GIF, BMP or TIFF.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         abort(413, f"The image has over {max_pixels:,} pixels: scale it down.")
@@ -61,7 +62,8 @@ def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     """Turn a photograph as its EXIF says; a corrupt block is ignored."""
     try:
-        turn = EXIF_TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
+        orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
+        turn = EXIF_TRANSPOSE.get(orientation)
     except Exception:
         turn = None
     return image if turn is None else image.transpose(Image.Transpose(turn))
