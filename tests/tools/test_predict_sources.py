@@ -5,7 +5,7 @@ import time
 import pytest
 from werkzeug.wrappers import Response
 
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tools import predict_sources
 from tools.predict_sources import InputError, expand_sources, read_source
 
