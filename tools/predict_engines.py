@@ -18,8 +18,9 @@ from PIL import Image
 
 from endpoint.batcher import Batcher, State
 from endpoint.jobs import Job
-from endpoint.model_info import load_model
+from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import encode_png, to_json
+from endpoint.settings import read_settings
 from endpoint.uploads import Upload, Values, guess_media_type
 from tools.predict_sources import InputError, read_source
 
@@ -52,13 +53,11 @@ class LocalEngine:
         # A shorter loop gains a tenth here; for HTTP it would cost a lone request
         # a twentieth of its time.
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-        self.batcher = Batcher(
-            partial(load_model, config["MODULE"], config["DEVICE"]),
-            queue=sys.maxsize,
-            deadline=TIMEOUT,
-            max_batch=config["MAX_BATCH"],
-            max_batch_delay=config["MAX_BATCH_DELAY"] / 1000,
-        )
+        limits = {"queue": sys.maxsize, "deadline": TIMEOUT}
+        settings = read_settings().model_copy(update=limits)
+        module = config["MODULE"]
+        load = partial(load_model, module, settings.device)
+        self.batcher = Batcher(load, ModelInfo(module), settings)
         self.batcher.start()
         while self.batcher.health()[0] != State.READY:  # A failure ends the process.
             time.sleep(0.02)
@@ -68,7 +67,7 @@ class LocalEngine:
         cores = os.cpu_count() or 1
         self.threads = FETCH_THREADS if fetches_urls else min(cores, FETCH_THREADS)
         # While one batch runs, the next one waits and another is decoded.
-        self.max_in_flight = 3 * self.batcher.max_batch
+        self.max_in_flight = 3 * self.batcher.runner.max_batch
         self._max_bytes, self._values = config["MAX_CONTENT_LENGTH"], values
 
     def submit(self, name: str) -> Job:

@@ -6,7 +6,7 @@ import pytest
 from werkzeug.wrappers import Response
 
 from endpoint import create_app
-from tests.conftest import ready
+from tests.support.apps import ready
 
 INFO = {"state": "ready", "accepts": "image/*", "fields": {}}
 
@@ -42,9 +42,8 @@ def test_images_are_written_as_data_uris(flask, folder, model_file):
     assert answer["image"].startswith("data:image/png;base64,")
 
 
-def test_server_that_loads_is_waited_for(flask, folder, serve, monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    states = ["loading", "loading", "ready"]
+def test_server_that_loads_is_waited_for(flask, folder, serve):
+    states = ["loading", "ready"]
 
     def app(environ, start):
         info = INFO | {"state": states.pop(0)} if states else {"caption": "a dog"}
