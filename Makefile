@@ -13,7 +13,7 @@ run: .venv/installed
 	ENDPOINT_MODEL="$$model" exec $(POETRY) run flask run --port $(PORT)
 
 test: .venv/tested
-	$(POETRY) run pytest
+	$(POETRY) run pytest --cov
 
 lint: .venv/tested
 	$(POETRY) run pre-commit run --all-files

@@ -1,52 +1,36 @@
-import io
 import runpy
 import sys
 import textwrap
-import threading
-import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from werkzeug.serving import make_server
 
 from endpoint import create_app
+from tests.support.apps import FAKE_MODEL, http_server, ready
+from tests.support.server import ROOT
 
 
-def picture(width=64, height=48, kind="PNG", mode="RGB", **options) -> bytes:
-    """Return an image file made in memory."""
-    file = io.BytesIO()
-    Image.new(mode, (width, height)).save(file, kind, **options)
-    return file.getvalue()
-
-
-def upload(*pictures: bytes, field: str = "file") -> dict:
-    """Return a form of files, as Flask's test client takes it."""
-    return {"data": {field: [(io.BytesIO(data), "picture") for data in pictures]}}
-
-
-def ready(app):
-    """Load an app's model and wait until it is ready."""
-    app.extensions["batcher"].start()
-    until = time.monotonic() + 10
-    while app.extensions["batcher"].health()[0] == "loading":
-        assert time.monotonic() < until, "the model never loaded"
-        time.sleep(0.005)
-    return app
+@pytest.fixture(scope="session", autouse=True)
+def cpu():
+    """Run on the CPU, also on a machine with a GPU."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ENDPOINT_DEVICE", "cpu")
+        yield
 
 
 @pytest.fixture
 def gunicorn(monkeypatch):
-    """What gunicorn.conf.py sets, its environment for this test alone."""
+    """Return what gunicorn.conf.py sets; its environment lasts for one test."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "")
-    settings = runpy.run_path(Path(__file__).parent.parent / "gunicorn.conf.py")
+    settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
     yield settings
     settings["on_exit"](None)
 
 
 @pytest.fixture
 def model_file(tmp_path, monkeypatch):
-    """Write a model file that can be imported, and return its path."""
+    """Return a function that writes a model file, to be imported by its name."""
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / f"model_{tmp_path.name}.py"
 
@@ -60,23 +44,14 @@ def model_file(tmp_path, monkeypatch):
 
 @pytest.fixture
 def serve():
-    """Serve a WSGI application over HTTP and return its address."""
-    servers = []
-
-    def start(app) -> str:
-        servers.append(make_server("127.0.0.1", 0, app, threaded=True))
-        threading.Thread(target=servers[-1].serve_forever).start()
-        return f"http://127.0.0.1:{servers[-1].port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    """Return a function that serves a WSGI application and returns its URL."""
+    with ExitStack() as servers:
+        yield lambda app: servers.enter_context(http_server(app))
 
 
 @pytest.fixture(scope="session")
-def app():
-    return ready(create_app("tests.support.fake_model"))
+def app(cpu):
+    return ready(create_app(FAKE_MODEL))
 
 
 @pytest.fixture

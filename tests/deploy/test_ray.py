@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tests.support.server import ROOT, SCRIPTS, free_port
 
 pytest.importorskip("ray")

@@ -10,8 +10,8 @@ from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoder
 
 from endpoint.model import Model
 from endpoint.uploads import Upload
-from tests.conftest import picture
 from tests.support import random_checkpoint
+from tests.support.images import make_image as picture
 from tests.support.server import Server
 
 

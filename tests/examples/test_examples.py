@@ -20,7 +20,7 @@ from demo import scenes
 from endpoint.uploads import Upload
 from tests import server
 from tests.examples import tiny
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tests.support.server import ROOT, Server
 
 EXAMPLES = {  # and what a request to each needs besides the picture

@@ -19,7 +19,7 @@ from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
 from endpoint import uploads as inputs
 from tests.examples import tiny_more
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tests.support.server import ROOT, SCRIPTS, Server
 from tests.examples.test_examples import JSON, PAGE, assert_alike, batches
 

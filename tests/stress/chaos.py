@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.machine import resident
 from tests.support import fake_model as fake
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tests.support.load import Answer, Client, beside, closed_loop, open_loop, percentile
 from tests.support.server import Server
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.stress import chaos
 from tests.support import fake_model as fake
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tests.support.server import Server
 
 

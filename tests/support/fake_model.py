@@ -1,15 +1,16 @@
-"""A model without weights: it tells a picture's size, and fails as the width orders."""
+"""A model without weights: it answers with an image's size, and fails on request."""
 
 import os
 import sys
 import time
 
 from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 
 FAILS, IS_FATAL, HANGS, EXITS = 13, 17, 19, 23  # widths in pixels
 
-SECONDS = float(os.environ.get("FAKE_SECONDS", 0))  # that a batch takes
-MEMORY = int(os.environ.get("FAKE_MEMORY", 1000))  # inputs in a batch that fit
+SECONDS = float(os.environ.get("FAKE_SECONDS", 0))  # for a batch
+MEMORY = int(os.environ.get("FAKE_MEMORY", 1000))  # inputs that fit in a batch
 LOADING = float(os.environ.get("FAKE_LOADING", 0))  # seconds
 
 
@@ -20,13 +21,13 @@ class Model:
 
     def __init__(self, device: str) -> None:
         self.device = device
-        self.batches: list[list[int]] = []  # of widths
+        self.batches: list[list[int]] = []  # the widths in each
         time.sleep(LOADING)
 
-    def decode(self, upload):
+    def decode(self, upload: Upload) -> tuple[int, int]:
         return decode_image(upload).size
 
-    def predict(self, sizes):
+    def predict(self, sizes: list[tuple[int, int]]) -> list[str]:
         widths = [width for width, height in sizes]
         self.batches.append(widths)
         time.sleep(SECONDS)
@@ -39,8 +40,8 @@ class Model:
         if HANGS in widths:
             time.sleep(1000)
         if EXITS in widths:
-            sys.exit("a model that ends its thread")
+            sys.exit("the model ended its thread")
         return [f"{width} by {height}" for width, height in sizes]
 
-    def encode(self, text):
+    def encode(self, text: str) -> dict[str, str]:
         return {"caption": text}

@@ -1,4 +1,4 @@
-"""Real servers for tests: started as users start them, ended by their process id."""
+"""Server processes for tests, started as users start them."""
 
 import os
 import signal
@@ -22,17 +22,22 @@ def free_port() -> int:
 
 
 class Server:
-    """A server process on a free port; `log` is what it has printed so far."""
+    """A server process on a free port; `log` is what it has printed so far.
 
-    def __init__(self, *command: str, **environment: object) -> None:
+    It runs on the CPU, also on a machine with a GPU, unless ENDPOINT_DEVICE is given.
+    """
+
+    def __init__(
+        self, *command: str, cwd: str | Path = ROOT, **environment: object
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = tempfile.TemporaryFile("w+")
         variables = {name: str(value) for name, value in environment.items()}
         self.process = subprocess.Popen(
             [SCRIPTS / command[0], *command[1:]],
-            cwd=ROOT,
-            env=os.environ | variables | self._ports(),
+            cwd=cwd,
+            env=os.environ | {"ENDPOINT_DEVICE": "cpu"} | variables | self._ports(),
             stdout=self._output,
             stderr=subprocess.STDOUT,
         )
@@ -59,7 +64,7 @@ class Server:
         return self._output.read()
 
     def ping(self) -> int:
-        """Return the status of /ping, 0 where nobody listens."""
+        """Return the status of /ping, 0 without an answer."""
         try:
             with urllib.request.urlopen(f"{self.url}/ping", timeout=5) as answer:
                 return answer.status
@@ -70,12 +75,19 @@ class Server:
 
     def wait_for(self, status: int, seconds: float = 120) -> "Server":
         """Wait until /ping answers with a status."""
-        until = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         while self.ping() != status:
-            assert time.monotonic() < until, f"/ping was never {status}:\n{self.log}"
+            assert time.monotonic() < deadline, f"/ping was never {status}:\n{self.log}"
             assert status == 0 or self.process.poll() is None, self.log
             time.sleep(0.05)
         return self
+
+    def wait_for_log(self, text: str, seconds: float = 60) -> None:
+        """Wait until the log contains a text."""
+        deadline = time.monotonic() + seconds
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"{text!r} is not in:\n{self.log}"
+            time.sleep(0.05)
 
     def curl(self, *arguments: str | Path) -> str:
         """Return what curl prints; the last argument is a path on this server."""

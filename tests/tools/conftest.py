@@ -1,6 +1,6 @@
 import pytest
 
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 
 
 @pytest.fixture

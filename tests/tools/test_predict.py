@@ -7,8 +7,8 @@ import subprocess
 import time
 
 from endpoint import create_app
-from tests.conftest import picture
 from tests.support import fake_model as fake
+from tests.support.images import make_image as picture
 from tests.support.server import ROOT, SCRIPTS
 
 

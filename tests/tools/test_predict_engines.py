@@ -6,7 +6,7 @@ import pytest
 from werkzeug.wrappers import Response
 
 from endpoint import create_app
-from tests.conftest import ready
+from tests.support.apps import ready
 
 INFO = {"state": "ready", "accepts": "image/*", "fields": {}}
 

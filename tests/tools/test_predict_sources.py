@@ -6,7 +6,7 @@ import pytest
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tools import predict_sources
 from tools.predict_sources import InputError, expand_sources, read_source
 

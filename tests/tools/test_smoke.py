@@ -7,7 +7,8 @@ from click.testing import CliRunner
 from werkzeug.wrappers import Request, Response
 
 from endpoint import create_app
-from tests.conftest import picture, ready
+from tests.support.apps import ready
+from tests.support.images import make_image as picture
 from tools.smoke import IMAGE, smoke
 
 GOOD = {"caption": "a dog"}

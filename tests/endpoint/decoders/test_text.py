@@ -1,0 +1,65 @@
+"""Uploads to texts, in every way that a text can be sent."""
+
+import io
+
+import pytest
+from werkzeug.datastructures import MultiDict
+
+from endpoint.decoders.text import decode_text
+from endpoint.uploads import Upload
+from tests.support.images import make_image
+from tests.support.uploads import parse, refusal
+
+FORM = "multipart/form-data"
+URLENCODED = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    (
+        {"json": {"text": " so good\n"}},
+        {"data": {"text": "so good"}, "content_type": FORM},
+        {"data": {"file": (io.BytesIO(b"so good"), "x.txt")}},
+        {"data": b"so good\n", "content_type": "text/plain"},
+        {"data": b"so good", "content_type": URLENCODED},
+        {"data": b"text=so+good", "content_type": URLENCODED},
+        {"data": "\ufeffso good".encode(), "content_type": "text/plain"},
+    ),
+    ids=str,
+)
+def test_every_way_of_sending_a_text_gives_the_same_text(sent):
+    (upload,) = parse("text/plain", **sent)
+    assert decode_text(upload) == "so good"
+
+
+@pytest.mark.parametrize(
+    "sent, status, part",
+    (
+        ({"json": {"text": ""}}, 400, '{"text": "..."}'),
+        ({"json": {"text": 5}}, 400, "Send one text"),
+        ({"json": {"text": None}}, 400, "Send one text"),
+        ({"json": {"text": ["a", "b"]}}, 400, "Send one text"),
+        ({"json": {"words": "a"}}, 400, "Send one text"),
+        ({"json": {"text": "a\ud800"}}, 415, "UTF-8"),
+        ({"json": ["a"]}, 400, '{"text": "..."}'),
+        ({"data": "{", "content_type": "application/json"}, 400, '{"text": "..."}'),
+        ({"data": {"note": "a"}, "content_type": FORM}, 400, "Send one text"),
+        ({"data": b""}, 400, "has no text"),
+        ({"data": b" \n "}, 400, "Send one text"),
+        ({"data": make_image()}, 415, "UTF-8"),
+        ({"data": b"a" * 10_001}, 413, "10,000 characters"),
+    ),
+    ids=lambda value: str(value)[:60],
+)
+def test_request_without_one_valid_text_is_refused(sent, status, part):
+    def decode():
+        return [decode_text(upload) for upload in parse("text/*", **sent)]
+
+    code, sentence = refusal(decode)
+    assert (code, part in sentence) == (status, True)
+
+
+def test_model_chooses_the_longest_text():
+    upload = Upload(b"", fields=MultiDict({"text": "word"}))
+    assert decode_text(upload, max_chars=4) == "word"
+    assert refusal(decode_text, upload, max_chars=3)[0] == 413
