@@ -73,7 +73,7 @@ def smoke(
     field: tuple[str, ...],
     wait: float,
 ) -> None:
-    """Check whether a deployed endpoint is ready, answers and refuses."""
+    """Check a deployed endpoint: readiness, answers, errors and API key."""
     endpoint = Endpoint(url, api_key, field)
     images = images or (IMAGE,)
     if not run_check("ready", lambda: endpoint.check_ready(wait)):

@@ -6,7 +6,7 @@ import pytest
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from tests.support.images import make_image as picture
+from tests.support.images import make_image
 from tools import predict_sources
 from tools.predict_sources import InputError, expand_sources, read_source
 
@@ -27,7 +27,7 @@ def test_sources_that_are_no_folder_are_kept(folder):
 
 
 def test_url_is_fetched_within_a_limit_of_bytes(serve):
-    bodies = {"/a.png": picture(9, 9), "/large": bytes(10_001)}
+    bodies = {"/a.png": make_image(9, 9), "/large": bytes(10_001)}
 
     def app(environ, start):
         body = bodies.get(environ["PATH_INFO"])
