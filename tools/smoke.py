@@ -73,11 +73,7 @@ def smoke(
     field: tuple[str, ...],
     wait: float,
 ) -> None:
-    """Check that a deployed endpoint works.
-
-    It must become ready, answer each file, and refuse an invalid file and a wrong API
-    key.
-    """
+    """Check a deployed endpoint: readiness, answers, errors and API key."""
     endpoint = Endpoint(url, api_key, field)
     images = images or (IMAGE,)
     if not run_check("ready", lambda: endpoint.check_ready(wait)):
