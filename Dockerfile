@@ -1,9 +1,10 @@
 # docker build --build-arg MODEL=nlpconnect/vit-gpt2-image-captioning -t endpoint .
 # docker run --gpus all --read-only --tmpfs /tmp -p 8000:8000 endpoint
-# Without MODEL nothing is baked: add -v models:/cache. deploy/README.md tells the rest.
+# Without MODEL the image contains no weights: add -v models:/cache to keep those that
+# it downloads. deploy/README.md explains the other build arguments.
 ARG BASE=python:3.13-slim
 
-# The lock as pip reads it, each file with its hash.
+# Convert the lock file to requirements.txt, with the hash of each package.
 FROM ${BASE} AS lock
 ARG PIP_INDEX_URL
 ARG PIP_CERT
@@ -13,18 +14,18 @@ RUN --mount=type=secret,id=ca \
 WORKDIR /lock
 COPY pyproject.toml poetry.lock ./
 ARG GROUP=main
-# triton compiles for the GPU while a program runs and wants gcc for it: without gcc it
-# is 1 GB of no use. torch asks for it only in torch.compile.
+# triton takes 1 GB. Only torch.compile uses it, and it needs gcc, which is not in the
+# image.
 RUN /poetry/bin/poetry export --only "${GROUP}" --output all.txt \
-    && awk '/^[^ ]/ {left_out = /^triton==/} !left_out' all.txt > requirements.txt
+    && awk '/^[^ ]/ {is_triton = /^triton==/} !is_triton' all.txt > requirements.txt
 
 FROM ${BASE} AS packages
 ARG PIP_INDEX_URL
 ARG PIP_CERT
 COPY --from=lock /lock/requirements.txt /
-# Nothing compiles or links in the image: no headers, no static libraries, no bitcode.
-# cusolverMg spreads one problem over several GPUs and is not linked by torch. The rest
-# of NVIDIA's libraries get a layer of their own, which outlives many an update.
+# Headers, static libraries and bitcode are deleted, because nothing compiles or links
+# in the image. torch does not link cusolverMg. NVIDIA's libraries move to a layer of
+# their own, which most updates do not change.
 RUN --mount=type=secret,id=ca --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /venv \
     && /venv/bin/pip install --no-deps --require-hashes -r /requirements.txt \
@@ -41,6 +42,7 @@ ARG SSL_CERT_FILE
 ARG MODEL
 WORKDIR /app
 COPY demo/model demo/model
+COPY tools tools
 COPY endpoint endpoint
 RUN --mount=type=secret,id=ca --mount=type=secret,id=hf_token \
     --mount=type=cache,target=/hub \
@@ -59,22 +61,25 @@ WORKDIR /app
 COPY demo/model demo/model
 COPY french_bulldog.jpg gunicorn.conf.py ./
 COPY deploy deploy
+COPY tools tools
+COPY vit_gpt2 vit_gpt2
 COPY endpoint endpoint
-# Nobody can write into the image, so Python could not do it later.
+# Compile here, because the image is read-only at run time.
 RUN /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .
+# ENDPOINT_DEVICE is not set, so that the image also runs on a machine without a GPU.
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000 \
     ENDPOINT_MODEL=${MODEL:+/model} HF_HOME=/cache \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 ARG SOURCE
 ARG REVISION
 LABEL org.opencontainers.image.title="gpu-endpoint" \
-    org.opencontainers.image.description="A picture in, a caption out" \
+    org.opencontainers.image.description="An image in, a caption out" \
     org.opencontainers.image.licenses="MIT" \
     org.opencontainers.image.source="${SOURCE}" \
     org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
 EXPOSE 8000
-# 204 says that the model is loading: only 200 is healthy.
+# Only 200 is healthy: 204 means that the model is still loading.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15m CMD ["python", "-c", \
     "from os import environ; from urllib.request import urlopen; \
     raise SystemExit(urlopen(f'http://127.0.0.1:{environ[\"PORT\"]}/ping').status != 200)"]

@@ -9,11 +9,11 @@ POETRY ?= .poetry/bin/poetry
 .PHONY: run test lint bench
 run: .venv/installed
 	@model="$(MODEL)"; \
-	[ -n "$$model" ] || model=$$($(POETRY) run python -m endpoint.weights) || exit; \
+	[ -n "$$model" ] || model=$$($(POETRY) run python -m tools.prefetch) || exit; \
 	ENDPOINT_MODEL="$$model" exec $(POETRY) run flask run --port $(PORT)
 
 test: .venv/tested
-	$(POETRY) run pytest
+	$(POETRY) run pytest --cov
 
 lint: .venv/tested
 	$(POETRY) run pre-commit run --all-files

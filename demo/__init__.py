@@ -1,1 +1,1 @@
-"""The drawn world, the small captioner trained on it, and the project's picture."""
+"""The drawn world, the small model trained on it, and the example image."""

@@ -1,4 +1,8 @@
-"""Drawn scenes as tensors: pictures, what their cells show, the tokens to say."""
+"""Drawn scenes to tensors for training: images, maps of their cells and tokens.
+
+The shapes use these names: b images, 28 cells a side, 196 patches of four cells each,
+16 tokens.
+"""
 
 from multiprocessing import Pool
 from random import Random
@@ -9,81 +13,87 @@ from PIL import Image
 from tqdm import tqdm
 
 from demo.checkpoint import LENGTH, PATCHES, SIDE
-from demo.painting import COLOURS
-from demo.scenes import CELLS, every_caption, picture, sample
+from demo.colours import COLOURS
+from demo.scenes import CELLS, draw_with_maps, every_caption, sample
 
-WIDE, HIGH = [(256, 192), (320, 214), (336, 189)], [(192, 256)]  # pixels
-SIZES = [(224, 224), (224, 224), (256, 256), *WIDE, *HIGH]
+IGNORED = -100  # a target that cross_entropy skips
+LANDSCAPE, PORTRAIT = [(256, 192), (320, 214), (336, 189)], [(192, 256)]  # pixels
+SIZES = [(224, 224), (224, 224), (256, 256), *LANDSCAPE, *PORTRAIT]
 
 
-def drawn(count, seed, held_out, tokenizer) -> list[torch.Tensor]:
-    """Pictures (n, 224, 224, 3), kinds and tints (n, 28, 28), tokens (n, 16)."""
+def draw_data(count, seed, held_out, tokenizer) -> list[torch.Tensor]:
+    """Return images (n, 224, 224, 3), two maps (n, 28, 28) and tokens (n, 16)."""
     images = np.empty((count, SIDE, SIDE, 3), np.uint8)
-    kinds, tints = np.empty((2, count, CELLS, CELLS), np.uint8)
+    class_maps, colour_maps = np.empty((2, count, CELLS, CELLS), np.uint8)
     tokens = np.zeros((count, LENGTH), np.int16)
     jobs = ((f"{seed} {index}", held_out) for index in range(count))
     with Pool() as pool:
-        shown = pool.imap(draw_one, jobs, chunksize=16)
-        for index, (caption, *arrays) in enumerate(tqdm(shown, seed, count)):
-            images[index], kinds[index], tints[index] = arrays
+        drawings = pool.imap(draw_one, jobs, chunksize=16)
+        for index, (caption, *arrays) in enumerate(tqdm(drawings, seed, count)):
+            images[index], class_maps[index], colour_maps[index] = arrays
             ids = tokenizer.encode(caption).ids
             tokens[index, 1 : len(ids) + 1] = ids
-    return [torch.from_numpy(each) for each in (images, kinds, tints, tokens)]
+    arrays = images, class_maps, colour_maps, tokens
+    return [torch.from_numpy(each) for each in arrays]
 
 
 def draw_one(job: tuple[str, bool]) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
-    """A caption, its picture as the image processor resizes it, kinds and tints."""
+    """Return a caption, its image as the model's input size, and the two maps."""
     seed, held_out = job
     random = Random(seed)
-    shown = picture(sample(random, held_out), random, random.choice(SIZES))
-    image = shown.image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    labels = (each.astype(np.uint8) for each in (shown.kinds, shown.tints))
-    return shown.scene.caption, np.array(image), *labels
+    scene = sample(random, held_out)
+    drawing = draw_with_maps(scene, random, random.choice(SIZES))
+    image = drawing.image.resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    maps = (drawing.class_map, drawing.colour_map)
+    return scene.caption, np.array(image), *(each.astype(np.uint8) for each in maps)
 
 
-class Words:
-    """The tokens that captions are made of, and what mirrors and grey do to them."""
+class Vocabulary:
+    """The tokens of all captions, those of colours, and the tokens after mirroring."""
 
     def __init__(self, tokenizer) -> None:
-        said = {
+        used = {
             token for text in every_caption() for token in tokenizer.encode(text).ids
         }
         colours = [tokenizer.encode(f" {name}").ids[0] for name in COLOURS]
         left, right = (
             tokenizer.encode(f" {side}").ids[0] for side in ("left", "right")
         )
-        self.all = torch.tensor(sorted(said))
+        self.all = torch.tensor(sorted(used))
         self.colours = torch.tensor(colours)
         self.mirrored = torch.arange(tokenizer.get_vocab_size())
         self.mirrored[left], self.mirrored[right] = right, left
 
 
-def varied(images, kinds, tints, tokens, words: Words, grey: float):
-    """Normalise as the image processor does; mirror, shift and relight at random.
+def augmented(images, class_maps, colour_maps, tokens, vocabulary, grey: float):
+    """Mirror, shift and relight images at random; normalise as for the model.
 
-    Gives pixels (b, 3, 224, 224), tokens and those to say (b, 16 and 15), labels.
+    `grey` is the share of images that lose their colour; their colours are no targets.
+    Returns pixels (b, 3, 224, 224), tokens (b, 16), targets (b, 15) and the labels of
+    the cells in each patch (b, 2, 196, 4).
     """
     count = len(images)
-    labels = torch.stack([kinds, tints], 1).long()  # (b, 2, 28, 28)
+    labels = torch.stack([class_maps, colour_maps], 1).long()  # (b, 2, 28, 28)
     tokens = tokens.long()
     mirror = torch.rand(count) < 0.5
     images[mirror] = images[mirror].flip(2)
     labels[mirror] = labels[mirror].flip(3)
-    tokens[mirror] = words.mirrored[tokens[mirror]]
-    shifts = torch.randint(-1, 2, (2,)).tolist()  # of whole cells
+    tokens[mirror] = vocabulary.mirrored[tokens[mirror]]
+    shifts = torch.randint(-1, 2, (2,)).tolist()  # in cells
     rows, columns = (shifted(CELLS, shift) for shift in shifts)
     labels = labels[:, :, rows][..., columns]
     rows, columns = (shifted(SIDE, shift * SIDE // CELLS) for shift in shifts)
     pixels = relit(images[:, rows][:, :, columns])
-    targets, colourless = endings(tokens), torch.rand(count) < grey
+    targets, colourless = next_tokens(tokens), torch.rand(count) < grey
     pixels[colourless] = pixels[colourless].mean(1, keepdim=True)
-    labels[colourless, 1] = -100
-    targets[colourless[:, None] & torch.isin(targets, words.colours)] = -100
+    labels[colourless, 1] = IGNORED
+    colours = torch.isin(targets, vocabulary.colours)
+    targets[colourless[:, None] & colours] = IGNORED
     return pixels, tokens, targets, by_patch(labels)
 
 
 def relit(images: torch.Tensor) -> torch.Tensor:
-    """Bytes (b, 224, 224, 3) to pixels (b, 3, 224, 224) in -1..1, in another light."""
+    """Turn bytes (b, 224, 224, 3) into pixels (b, 3, 224, 224) in random light."""
     count = len(images)
     gain = 1 + 0.15 * torch.randn(count, 1, 1, 1).clamp(-2, 2)
     lift = 0.08 * torch.randn(count, 1, 1, 1)
@@ -93,18 +103,18 @@ def relit(images: torch.Tensor) -> torch.Tensor:
 
 
 def shifted(count: int, shift: int) -> torch.Tensor:
-    """Indices that move a row, its last element repeated, (count,)."""
+    """Return indices (count,) that shift a row and repeat its last element."""
     return (torch.arange(count) + shift).clamp(0, count - 1)
 
 
 def by_patch(labels: torch.Tensor) -> torch.Tensor:
-    """Cells (b, 2, 28, 28) to the four of each patch, (b, 2, 196, 4)."""
+    """Group cells (b, 2, 28, 28) by patch: (b, 2, 196, 4)."""
     labels = labels.unflatten(3, (PATCHES, -1)).unflatten(2, (PATCHES, -1))
     return labels.transpose(3, 4).flatten(4).flatten(2, 3)
 
 
-def endings(tokens: torch.Tensor) -> torch.Tensor:
-    """The tokens to say, up to the first end; what follows it does not count."""
+def next_tokens(tokens: torch.Tensor) -> torch.Tensor:
+    """Return the targets (b, 15) of tokens (b, 16); those after the end are ignored."""
     targets = tokens[:, 1:].clone()
     ended = (targets == 0).cumsum(1) > 1
-    return targets.masked_fill(ended, -100)
+    return targets.masked_fill(ended, IGNORED)

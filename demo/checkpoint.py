@@ -1,4 +1,4 @@
-"""A small ViT-GPT2 with the classes and the file layout of the real checkpoint."""
+"""A new, small ViT-GPT2 with the classes and the files of the real checkpoint."""
 
 import json
 from pathlib import Path
@@ -15,21 +15,23 @@ from transformers import (
 from demo.scenes import every_caption
 
 SIDE, PATCHES = 224, 14  # pixels and patches a side
-LENGTH = 16  # tokens of a caption, with the one that starts it and the one that ends it
-END = "<|endoftext|>"  # starts, ends and pads, as in the real checkpoint
+LENGTH = 16  # tokens of a caption, including the start and end tokens
+END = "<|endoftext|>"  # the start, end and padding token, as in the real checkpoint
 
 WIDTH, HEADS = 160, 4
 ENCODER_LAYERS, DECODER_LAYERS = 4, 3
-SPREAD = 0.05  # of the first weights; 0.02 suits models of 768 and starts slowly here
+# The standard deviation of the initial weights. The usual 0.02 is right for a width of
+# 768 and makes the start of this training slow.
+INITIALIZER_RANGE = 0.05
 
-ENDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+SPECIAL_IDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 
 
 def make_tokenizer(folder: Path) -> ByteLevelBPETokenizer:
-    """A byte-level BPE in which every word of every caption is one token."""
+    """Write a byte-level BPE in which each word of the captions is one token."""
     tokenizer = ByteLevelBPETokenizer()
-    captions, quiet = every_caption(), {"show_progress": False}
-    tokenizer.train_from_iterator(captions, 512, special_tokens=[END], **quiet)
+    captions, options = every_caption(), {"show_progress": False}
+    tokenizer.train_from_iterator(captions, 512, special_tokens=[END], **options)
     tokenizer.save_model(str(folder))
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     names = {f"{role}_token": END for role in ("bos", "eos", "pad", "unk")}
@@ -41,12 +43,12 @@ def make_tokenizer(folder: Path) -> ByteLevelBPETokenizer:
 
 
 def make_model(tokenizer) -> VisionEncoderDecoderModel:
-    """The real checkpoint's classes, small; positions start as sines and cosines."""
+    """Return a new model whose position embeddings are sines and cosines."""
     parts = encoder_config(), decoder_config(tokenizer.get_vocab_size())
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(*parts)
-    config.update({**ENDS, "decoder_start_token_id": 0})
+    config.update({**SPECIAL_IDS, "decoder_start_token_id": 0})
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # on a CPU the backward of the fused attention is slower than this in bf16
+    # On a CPU the backward pass of fused attention is slower in bfloat16.
     config._attn_implementation = "eager" if device == "cpu" else "sdpa"
     model = VisionEncoderDecoderModel(config)
     model.encoder.embeddings.position_embeddings.data[0, 1:] = positions()
@@ -59,31 +61,31 @@ def encoder_config() -> ViTConfig:
         num_hidden_layers=ENCODER_LAYERS,
         num_attention_heads=HEADS,
         intermediate_size=4 * WIDTH,
-        initializer_range=SPREAD,
+        initializer_range=INITIALIZER_RANGE,
     )
 
 
-def decoder_config(words: int) -> GPT2Config:
+def decoder_config(vocab_size: int) -> GPT2Config:
     return GPT2Config(
-        vocab_size=words,
+        vocab_size=vocab_size,
         n_positions=4 * LENGTH,
         n_embd=WIDTH,
         n_layer=DECODER_LAYERS,
         n_head=HEADS,
-        initializer_range=SPREAD,
+        initializer_range=INITIALIZER_RANGE,
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         add_cross_attention=True,
         is_decoder=True,
-        **ENDS,
+        **SPECIAL_IDS,
     )
 
 
 def positions() -> torch.Tensor:
-    """Sines and cosines of a patch's row and column, (196, width)."""
-    place = torch.arange(PATCHES).float()
-    angle = place[:, None] * 20.0 ** -torch.linspace(0, 1, WIDTH // 4)
+    """Return sines and cosines of each patch's row and column, (196, width)."""
+    position = torch.arange(PATCHES).float()
+    angle = position[:, None] * 20.0 ** -torch.linspace(0, 1, WIDTH // 4)
     line = torch.cat([angle.sin(), angle.cos()], 1)  # (14, width / 2)
     rows = line[:, None].expand(-1, PATCHES, -1)
     columns = line[None].expand(PATCHES, -1, -1)
@@ -91,7 +93,7 @@ def positions() -> torch.Tensor:
 
 
 def save(model, folder: Path) -> None:
-    """Half-size weights and the real checkpoint's files, readable by everybody."""
+    """Write the weights as float16 and the files of the real checkpoint."""
     model.half().save_pretrained(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
     config = json.loads((folder / "config.json").read_text())
@@ -108,7 +110,7 @@ def save(model, folder: Path) -> None:
     }
     write(folder / "preprocessor_config.json", settings)
     for file in folder.iterdir():
-        file.chmod(0o644)
+        file.chmod(0o644)  # readable for all users
         if file.suffix == ".json":
             file.write_text(file.read_text().rstrip() + "\n")
 

@@ -1,8 +1,8 @@
-"""Draws the project's face: `python -m demo.french_bulldog` writes french_bulldog.jpg.
+"""Shapes to french_bulldog.jpg, the example image: `python -m demo.french_bulldog`.
 
-A French bulldog in a yellow sweater on a blue background, modelled in light: every
-shape is inflated to a height map and lit from the upper left. None of this code draws
-for the training, so that the captioner meets a hand that it has never seen.
+It shows a French bulldog in a yellow sweater on a blue background. Each shape becomes a
+height map, which is lit from the upper left. Training uses none of this code, so the
+image is in a style that is new to the captioner.
 """
 
 import math
@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-SIDE = 1000  # pixels of the square on which the dog is modelled
-LIGHT = np.array([-0.45, -0.6, 0.66])  # towards the light; x to the right, y down
+SIDE = 1000  # pixels a side of the square that holds the dog
+LIGHT = np.array([-0.45, -0.6, 0.66])  # points to the light; x is to the right, y down
 
 FAWN = (222, 184, 135)
 CREAM = (247, 229, 200)
@@ -26,8 +26,8 @@ Y, X = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
 
 
 def blur(plane: np.ndarray, radius: float) -> np.ndarray:
-    """A soft copy of a plane of floats, (h, w)."""
-    # 8 bits would leave steps in the light, and Pillow blurs no floats
+    """Return a blurred copy of floats (height, width)."""
+    # Pillow cannot blur floats, and 8 bits would leave visible steps in the light.
     low, high = float(plane.min()), float(plane.max()) + 1e-6
     fine = (plane - low) / (high - low) * 255
     parts = [np.floor(fine), (fine - np.floor(fine)) * 255]
@@ -40,7 +40,7 @@ def blur(plane: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _gauss(image: Image.Image, radius: float) -> Image.Image:
-    """Wide blurs go over a reduced copy: nobody sees it, and it is ten times faster."""
+    """Blur, on a reduced copy if the radius is large, which is ten times as fast."""
     step = max(1, int(radius // 6))
     small = image.reduce(step) if step > 1 else image
     small = small.filter(ImageFilter.GaussianBlur(radius / step))
@@ -48,7 +48,7 @@ def _gauss(image: Image.Image, radius: float) -> Image.Image:
 
 
 def curve(*points: tuple[float, float]) -> np.ndarray:
-    """A closed smooth line through the points, (n, 2)."""
+    """Return a closed smooth line (16n, 2) through points."""
     knots = np.array(points, float)
     a, b, c, d = (np.roll(knots, shift, 0)[:, None] for shift in (1, 0, -1, -2))
     t = np.linspace(0, 1, 16, endpoint=False)[None, :, None]
@@ -59,14 +59,14 @@ def curve(*points: tuple[float, float]) -> np.ndarray:
 
 
 def area(points: np.ndarray, soft: float = 1.2) -> np.ndarray:
-    """How much of each pixel lies inside, (1000, 1000) in 0..1."""
+    """Return the share (0 to 1) of each pixel that lies inside, (1000, 1000)."""
     image = Image.new("L", (SIDE, SIDE))
     ImageDraw.Draw(image).polygon([tuple(point) for point in points], fill=255)
     return np.asarray(_gauss(image, soft), np.float32) / 255
 
 
 def oval(x, y, rx, ry, angle=0.0) -> np.ndarray:
-    """The outline of an ellipse, turned by `angle` radians, (n, 2)."""
+    """Return the outline (72, 2) of an ellipse turned by `angle` (radians)."""
     t = np.linspace(0, 2 * math.pi, 72, endpoint=False)
     along, across = rx * np.cos(t), ry * np.sin(t)
     cos, sin = math.cos(angle), math.sin(angle)
@@ -74,17 +74,17 @@ def oval(x, y, rx, ry, angle=0.0) -> np.ndarray:
 
 
 def as_drawn(points: np.ndarray) -> np.ndarray:
-    """The outline on the side on which it was written down."""
+    """Return the outline unchanged: on the left of the image."""
     return points
 
 
 def mirrored(points: np.ndarray) -> np.ndarray:
-    """The same outline on the other side of the dog."""
+    """Return the outline on the other side of the dog."""
     return points * [-1, 1] + [SIDE, 0]
 
 
 def inflate(mask: np.ndarray, depth: float) -> np.ndarray:
-    """A height map that bulges over the mask, `depth` pixels from the edge inwards."""
+    """Return a height map that rises from the edge over `depth` pixels inwards."""
     total = np.zeros_like(mask)
     for share in (0.25, 0.5, 1.0):
         total += share * np.clip(2 * blur(mask, depth * share) - 1, 0, 1)
@@ -96,20 +96,20 @@ def flat(colour) -> np.ndarray:
 
 
 def tinted(albedo: np.ndarray, colour, share: np.ndarray) -> np.ndarray:
-    """`albedo` with a share (1000, 1000) of another colour in it."""
+    """Mix another colour into the albedo; its share has the shape (1000, 1000)."""
     return albedo + (np.array(colour, np.float32) - albedo) * share[..., None]
 
 
 class Clay:
-    """A transparent square onto which lit shapes are laid, the nearest last."""
+    """A transparent square with lit shapes, added from the back to the front."""
 
     def __init__(self, seed: int = 7) -> None:
         self.colour = np.zeros((SIDE, SIDE, 3), np.float32)
         self.alpha = np.zeros((SIDE, SIDE), np.float32)
-        self.numbers = np.random.default_rng(seed)
+        self.generator = np.random.default_rng(seed)
 
     def lay(self, mask, albedo, height, shine=0.0, contact=0.4) -> None:
-        """Light a shape, let it shade softly what is below, and put it down."""
+        """Light a shape and add it with a soft shadow on what is below."""
         below = np.roll(blur(mask, 16), (12, 6), (0, 1))
         self.colour *= 1 - contact * below[..., None] * (1 - mask[..., None])
         down, right = np.gradient(height)
@@ -118,7 +118,7 @@ class Clay:
         light = normal @ LIGHT
         bounce = np.clip(normal[..., 1], 0, 1) * 0.1
         lit = 0.5 + 0.72 * np.clip(light, -0.25, 1) + bounce
-        tone = albedo * lit[..., None] ** [0.9, 1.0, 1.08]  # shade is warmer than light
+        tone = albedo * lit[..., None] ** [0.9, 1.0, 1.08]  # Shadows are warmer.
         half = (LIGHT + [0, 0, 1]) / np.linalg.norm(LIGHT + [0, 0, 1])
         tone += shine * 255 * np.clip(normal @ half, 0, 1)[..., None] ** 40
         kept = self.alpha * (1 - mask)
@@ -128,28 +128,28 @@ class Clay:
         self.alpha = total
 
     def fur(self, points, colour, depth, flow, markings=(), length=13.0) -> None:
-        """A furry shape; `flow(x, y)` is the direction in which the hair lies."""
+        """Add a shape with fur; `flow(x, y)` is the direction of the hair."""
         mask = area(points)
         albedo = flat(colour)
         for other, share in markings:
             albedo = tinted(albedo, other, share)
         hair, fringe = self._hair(mask, flow, length)
-        # a little wider than the shape: the fringe is lit like what it hangs from
+        # Wider than the shape, so that the fringe has the light of the shape.
         height = inflate(np.clip(4 * blur(mask, 7), 0, 1), depth) + 0.6 * hair
         self.lay(np.maximum(mask, fringe), albedo * (1 + 0.2 * hair[..., None]), height)
 
     def _hair(self, mask, flow, length) -> tuple[np.ndarray, np.ndarray]:
-        """Strokes in -1..1, and the few that stand out beyond the edge, in 0..1."""
+        """Return the strokes (-1 to 1) and those beyond the edge (0 to 1)."""
         image, edge = Image.new("L", (SIDE, SIDE), 128), Image.new("L", (SIDE, SIDE))
         pen, outer = ImageDraw.Draw(image), ImageDraw.Draw(edge)
         inside = np.argwhere(mask > 0.6)
         count = min(len(inside) // 9, 16000)
-        start = inside[self.numbers.integers(0, len(inside), count)][:, ::-1]
+        start = inside[self.generator.integers(0, len(inside), count)][:, ::-1]
         way = np.stack(flow(*start.T.astype(float)), 1)
         way = way / (np.linalg.norm(way, axis=1, keepdims=True) + 1e-6)
-        way += self.numbers.normal(0, 0.22, way.shape)
-        end = start + way * length * self.numbers.uniform(0.5, 1.3, (count, 1))
-        for a, b, shade in zip(start, end, self.numbers.normal(128, 34, count)):
+        way += self.generator.normal(0, 0.22, way.shape)
+        end = start + way * length * self.generator.uniform(0.5, 1.3, (count, 1))
+        for a, b, shade in zip(start, end, self.generator.normal(128, 34, count)):
             pen.line([*a, *b], fill=int(np.clip(shade, 20, 235)), width=2)
             outer.line([*a, *b], fill=255, width=1)
         soft = (np.asarray(_gauss(each, 0.8), np.float32) for each in (image, edge))
@@ -157,14 +157,14 @@ class Clay:
         return (hair - 128) / 64, fringe / 255 * 0.8
 
     def smooth(self, points, colour, depth, shine=0.0, contact=0.3, soft=1.2) -> None:
-        """A bare shape: a nose, an eye, a claw."""
+        """Add a shape without fur: a nose, an eye, a claw."""
         mask = area(points, soft)
         self.lay(mask, flat(colour), inflate(mask, depth), shine, contact)
 
     def wool(
         self, points, depth, across, along, stitch, folds=0.0, contact=0.5
     ) -> None:
-        """A knitted shape; `across` counts stitches, `along` counts rows."""
+        """Add a knitted shape; `across` counts stitches and `along` counts rows."""
         mask = area(points, 1.6)
         bump, amount = {"knit": (knit, 3.6), "rib": (rib, 5.0)}[stitch]
         relief = bump(across, along)
@@ -173,7 +173,7 @@ class Clay:
         self.lay(mask, albedo, height, 0, contact)
 
     def dim(self, points, strength: float, soft: float) -> None:
-        """Darken what is there already: a wrinkle, a shadow."""
+        """Darken a wrinkle or a shadow."""
         share = strength * area(points, soft)
         self.colour *= 1 - share[..., None] * [0.85, 1.0, 1.05]
 
@@ -183,21 +183,21 @@ class Clay:
 
 
 def knit(across: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """Columns of V-shaped stitches, 0..1."""
-    column = np.abs((across % 1) * 2 - 1)  # 0 where the V has its point
+    """Return the relief (0 to 1) of columns of V-shaped stitches."""
+    column = np.abs((across % 1) * 2 - 1)  # 0 at the point of the V
     row = (along - 0.55 * column) % 1
     strand = np.sin(math.pi * np.clip(column * 0.92 + 0.04, 0, 1)) ** 0.5
     return strand * np.sin(math.pi * row) ** 0.6
 
 
 def rib(across: np.ndarray, along: np.ndarray) -> np.ndarray:
-    """Ridges with a hint of rows, 0..1."""
+    """Return the relief (0 to 1) of ridges with faint rows."""
     ridge = np.abs(np.sin(math.pi * across)) ** 0.7
     return ridge * (0.88 + 0.12 * np.abs(np.sin(math.pi * along)))
 
 
 def crease(*points: tuple[float, float], width: float = 6.0) -> np.ndarray:
-    """A line that is thick in the middle and thin at its ends, as an outline."""
+    """Return the outline of a line that is thick in the middle and thin at its ends."""
     knots = np.array(points, float)
     t = np.linspace(0, 1, 30)
     place = np.linspace(0, 1, len(knots))
@@ -212,14 +212,14 @@ def crease(*points: tuple[float, float], width: float = 6.0) -> np.ndarray:
 
 
 def spot(x, y, rx, ry=None) -> np.ndarray:
-    """A soft round share of 1 in the middle and 0 outside, (1000, 1000)."""
+    """Return a round spot (1000, 1000): 1 in the middle, falling to 0 outside."""
     ry = ry or rx
     return np.clip(1.25 - np.hypot((X - x) / rx, (Y - y) / ry), 0, 1) ** 1.2
 
 
 @cache
 def dog() -> Image.Image:
-    """The whole dog on a transparent square."""
+    """Return the whole dog on a transparent square."""
     clay = Clay()
     hind_legs(clay)
     sweater(clay)
@@ -247,7 +247,7 @@ def hind_legs(clay: Clay) -> None:
 
 
 def paw(clay: Clay, outline, flip, x: float, y: float) -> None:
-    """A foot with its toes and claws; `x` is given for the left side."""
+    """Add a paw with toes and claws; `x` is that of the left side."""
     light = [(CREAM, np.full((SIDE, SIDE), 0.55, np.float32))]
     clay.fur(outline, FAWN, 32, downwards, light, 8)
     for toe in (-34, 0, 34):
@@ -397,7 +397,7 @@ def muzzle(clay: Clay) -> None:
 
 
 def studio(width: int, height: int) -> Image.Image:
-    """A blue backdrop, lit behind the dog, that rolls out into the floor."""
+    """Return a blue background that is brightest behind the dog."""
     y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j]
     glow = np.exp(-(((x - 0.45) / 0.42) ** 2 + ((y - 0.38) / 0.5) ** 2))
     floor = 1 / (1 + np.exp(-(y - 0.84) * 45))
@@ -408,7 +408,7 @@ def studio(width: int, height: int) -> Image.Image:
 
 
 def portrait(width=640, height=427, scale=0.98, x=0.5, y=0.985, mirror=False):
-    """The dog before the backdrop; feet at (x, y), size as a share of its height."""
+    """Return the dog with its feet at (x, y), all as shares of the image's size."""
     image, size = studio(width, height), round(height * scale)
     figure = dog().resize((size, size), Image.Resampling.LANCZOS)
     if mirror:

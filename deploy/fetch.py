@@ -1,4 +1,4 @@
-"""A URL of a stranger's to a file: public addresses only, bounded in bytes and time."""
+"""An untrusted URL to its bytes: public addresses only, limited in size and time."""
 
 import contextlib
 import http.client
@@ -9,61 +9,67 @@ import threading
 import time
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-SECONDS = 20.0  # for all of it, redirects included
-REDIRECTS = 3
-UNREACHABLE = "The URL did not answer with a file in time."
+TIMEOUT = 20.0  # seconds for all of it, redirects included
+MAX_REDIRECTS = 3
+UNREACHABLE = "The URL is unreachable or too slow."
+Response = tuple[int, str | None, bytes]  # status, Location, body
 
 
-class Refused(ValueError):
-    """The URL will not be fetched, or could not be; the sentence is for its sender."""
+class FetchError(ValueError):
+    """The URL is refused or cannot be fetched; the message is for its sender."""
 
 
-def fetch(url: str, most: int) -> bytes:
-    """Return what lies at the URL, or raise Refused."""
-    until = time.monotonic() + SECONDS
-    for _ in range(1 + REDIRECTS):
+def fetch(url: str, max_bytes: int) -> bytes:
+    """Return the file at the URL, or raise FetchError."""
+    deadline = time.monotonic() + TIMEOUT
+    for _ in range(1 + MAX_REDIRECTS):
         try:
-            status, moved, data = _get(urlsplit(url), most, until)
-        except Refused:
+            status, location, data = _get(urlsplit(url), max_bytes, deadline)
+        except FetchError:
             raise
         except (OSError, ValueError, http.client.HTTPException):
-            raise Refused(UNREACHABLE) from None
+            raise FetchError(UNREACHABLE) from None
         if status not in (301, 302, 303, 307, 308):
             break
-        url = urljoin(url, moved or "")
-    if time.monotonic() > until:
-        raise Refused(UNREACHABLE)  # What came may be a part.
+        url = urljoin(url, location or "")
+    if time.monotonic() > deadline:  # The data may be incomplete.
+        raise FetchError(UNREACHABLE)
     if status != 200:
-        raise Refused(f"The URL answered with status {status}, not with a file.")
-    if len(data) > most:
-        raise Refused(f"The file at the URL has over {most:,} bytes.")
+        raise FetchError(f"The URL returned status {status} instead of a file.")
+    if len(data) > max_bytes:
+        raise FetchError(f"The file at the URL is larger than {max_bytes:,} bytes.")
     return data
 
 
-def _get(url: SplitResult, most: int, until: float) -> tuple[int, str | None, bytes]:
+def _get(url: SplitResult, max_bytes: int, deadline: float) -> Response:
     if url.scheme not in ("http", "https") or not url.hostname or url.username:
-        raise Refused("A URL begins with http:// or https:// and a host's name.")
+        raise FetchError("The URL must begin with http:// or https:// and a host name.")
     port = url.port or {"http": 80, "https": 443}[url.scheme]
-    # Resolved once and connected to as resolved: asked again, a name may lie.
-    target, left = (_public(url.hostname, port), port), until - time.monotonic()
-    with socket.create_connection(target, max(left, 0.1)) as plain:
-        # Also ends an answer, or a TLS handshake, that comes drop by drop.
-        end = threading.Timer(left, _cut, [plain.dup()])
-        end.start()
+    # The name is resolved once and the connection goes to the address that was checked:
+    # a second lookup could return a private one.
+    address = _resolve_public(url.hostname, port)
+    remaining = deadline - time.monotonic()
+    with socket.create_connection((address, port), max(remaining, 0.1)) as connection:
+        # A socket's own timeout restarts with every byte; this one does not.
+        timer = threading.Timer(remaining, _shut_down, [connection.dup()])
+        timer.start()
         try:
-            return _ask(plain, url, port, most)
+            return _exchange(connection, url, port, max_bytes)
         finally:
-            end.cancel()
-            end.args[0].close()
+            timer.cancel()
+            timer.args[0].close()
 
 
-def _cut(connection: socket.socket) -> None:
+def _shut_down(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 
 
-def _ask(plain: socket.socket, url: SplitResult, port: int, most: int) -> tuple:
-    connection = http.client.HTTPConnection(url.hostname, port)
+def _exchange(
+    plain: socket.socket, url: SplitResult, port: int, max_bytes: int
+) -> Response:
+    """Send a GET request over an open connection, with TLS for https."""
+    connection = http.client.HTTPConnection(url.hostname or "", port)
     connection.sock = plain
     if url.scheme == "https":
         context = ssl.create_default_context()
@@ -71,16 +77,17 @@ def _ask(plain: socket.socket, url: SplitResult, port: int, most: int) -> tuple:
     with connection.sock:
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         connection.request("GET", path, headers={"User-Agent": "endpoint"})
-        answer = connection.getresponse()
-        return answer.status, answer.headers["Location"], answer.read(most + 1)
+        response = connection.getresponse()
+        data = response.read(max_bytes + 1)
+        return response.status, response.headers["Location"], data
 
 
-def _public(host: str, port: int) -> str:
-    """Return an address of the host, all of whose addresses have to be public."""
+def _resolve_public(host: str, port: int) -> str:
+    """Return an address of the host; all of its addresses must be public."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    addresses = [address[4][0].partition("%")[0] for address in found]
+    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
     if not all(map(_is_public, addresses)):
-        raise Refused("The URL leads to a private address.")
+        raise FetchError("The URL resolves to a private address.")
     return addresses[0]
 
 
@@ -89,8 +96,8 @@ def _is_public(text: str) -> bool:
     if address.version == 6:
         if address.ipv4_mapped:
             return _is_public(str(address.ipv4_mapped))
-        # Of the rest of IPv6, and of these tunnels, none leads to the public network.
-        tunnels = address.sixtofour or address.teredo
-        if tunnels or address not in ipaddress.ip_network("2000::/3"):
+        # Only 2000::/3 is public, and tunnels in it can lead to private addresses.
+        is_tunnel = address.sixtofour or address.teredo
+        if is_tunnel or address not in ipaddress.ip_network("2000::/3"):
             return False
     return address.is_global and not address.is_multicast

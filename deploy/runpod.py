@@ -1,7 +1,7 @@
-"""Runpod's queue to the same model: `python -m deploy.runpod` in the same image.
+"""Jobs of Runpod's queue to answers of the model: `python -m deploy.runpod`.
 
-A job's input is what JSON over HTTP would be, {"image": "<base64>"}, or it names a
-file: {"url": "https://..."}. Jobs that run at once share batches.
+The input of a job is the JSON that HTTP accepts, {"image": "<base64>"}, or the URL of a
+file, {"url": "https://..."}. Jobs that run at the same time share batches.
 """
 
 import asyncio
@@ -12,45 +12,53 @@ from typing import Any
 import runpod
 from werkzeug.test import Client
 
-from deploy.fetch import Refused, fetch
-from endpoint import create_app
+from deploy.fetch import FetchError, fetch
+from endpoint import serve
 
-app = create_app()
-worker = app.extensions["batcher"]
-pool = ThreadPoolExecutor(app.config["QUEUE"])  # Each holds a job, most of them wait.
-
-
-async def handler(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the model's answer, or {"error": sentence}, which fails the job."""
-    given = job["input"] if isinstance(job["input"], dict) else {}
-    ask = asyncio.get_running_loop().run_in_executor
-    return await ask(pool, answer, given, job.get("id", ""))
+app = serve()
+batcher = app.extensions["batcher"]
+pool = ThreadPoolExecutor(app.config["QUEUE"])  # a thread for each job, mostly idle
 
 
-def answer(given: dict[str, Any], name: str) -> dict[str, Any]:
-    headers = {"Accept": "application/json", "X-Request-Id": name}
-    if key := app.config.get("API_KEY"):  # Runpod has checked its own.
-        headers["X-API-Key"] = str(key)
-    body: dict[str, Any] = {"json": given}
-    if isinstance(url := given.get("url"), str):
-        values = {field: given[field] for field in given if field != "url"}
-        try:
-            data = fetch(url, app.config["MAX_CONTENT_LENGTH"])
-        except Refused as refusal:
-            return {"error": str(refusal)}
-        kind = "application/octet-stream"
-        body = {"data": data, "content_type": kind, "query_string": values}
-    answered = Client(app).post("/predict", headers=headers, **body)
-    values = answered.get_json(force=True)
-    return values if answered.status_code == 200 else {"error": values["detail"]}
+async def handle(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the model's answer, or {"error": message}, which fails the job."""
+    values = job["input"] if isinstance(job["input"], dict) else {}
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(pool, predict, values, job.get("id", ""))
+
+
+def predict(values: dict[str, Any], job_id: str) -> dict[str, Any]:
+    """Send a job's input to the app as an HTTP request within this process."""
+    headers = {"Accept": "application/json", "X-Request-Id": job_id}
+    if key := app.config["API_KEY"]:  # Runpod has checked an API key of its own.
+        headers["X-API-Key"] = key
+    try:
+        body = request_body(values)
+    except FetchError as error:
+        return {"error": str(error)}
+    response = Client(app).post("/predict", headers=headers, **body)
+    answer: dict[str, Any] = response.get_json(force=True)
+    return answer if response.status_code == 200 else {"error": answer["detail"]}
+
+
+def request_body(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a job's input as JSON, or the file at its URL with the other values."""
+    if not isinstance(url := values.get("url"), str):
+        return {"json": values}
+    return {
+        "data": fetch(url, app.config["MAX_CONTENT_LENGTH"]),
+        "content_type": "application/octet-stream",
+        "query_string": {name: values[name] for name in values if name != "url"},
+    }
 
 
 def concurrency(_: int) -> int:
-    """Take as many jobs as fill a batch while another runs."""
-    return min(2 * worker.max_batch, app.config["QUEUE"])
+    """Return the number of jobs to accept: a batch that runs and the next one."""
+    return min(2 * batcher.runner.max_batch, app.config["QUEUE"])
 
 
 if __name__ == "__main__":
-    while worker.health()[0] == "loading":  # A model that cannot load ends the process.
+    # If the model cannot be loaded, the process ends.
+    while batcher.health()[0] == "loading":
         time.sleep(0.1)
-    runpod.serverless.start({"handler": handler, "concurrency_modifier": concurrency})
+    runpod.serverless.start({"handler": handle, "concurrency_modifier": concurrency})

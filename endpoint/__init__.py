@@ -57,12 +57,12 @@ def serve() -> Flask:
 
 def is_flask_run() -> bool:
     """Tell `flask run` from other commands, and from the parent of its reloader."""
-    command = click.get_current_context(silent=True)
-    if command is None or command.info_name != "run":
+    context = click.get_current_context(silent=True)
+    if context is None or context.info_name != "run":
         return False
-    reload = command.params.get("reload")
-    reload = get_debug_flag() if reload is None else reload
-    return is_running_from_reloader() or not reload
+    reload = context.params.get("reload")
+    reloads = get_debug_flag() if reload is None else reload
+    return is_running_from_reloader() or not reloads
 
 
 class Commands(AppGroup):
@@ -73,7 +73,7 @@ class Commands(AppGroup):
         return [name for name in names if (TOOLS / f"{name}.py").is_file()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(ctx):
-            return None
-        command: click.Command = getattr(importlib.import_module(f"tools.{name}"), name)
-        return command
+        exists = name in self.list_commands(ctx)
+        return (
+            getattr(importlib.import_module(f"tools.{name}"), name) if exists else None
+        )

@@ -16,7 +16,7 @@ from endpoint import responses, telemetry
 from endpoint.batcher import Batcher, State
 from endpoint.jobs import Job, NotReady
 from endpoint.openapi import render_openapi
-from endpoint.uploads import Upload, parse_uploads, usage
+from endpoint.uploads import parse_uploads, usage
 
 routes = Blueprint("endpoint", __name__)
 STAGES = ("decode", "queue", "predict")  # of a job
@@ -47,10 +47,13 @@ def predict(route: str = "") -> Response:
     if route and route not in info.routes:
         raise NotFound
     uploads = parse_uploads(request, info.accepts, route)
-    jobs = [submit(upload, wait=index > 0) for index, upload in enumerate(uploads)]
+    # Later files of a request wait for a free slot of the queue.
+    jobs = [
+        batcher().submit(up, new_job(), wait=up is not uploads[0]) for up in uploads
+    ]
     answers = [collect(job) for job in jobs]
     if len(answers) == 1 and isinstance(answers[0], HTTPException):
-        raise answers[0]
+        return responses.error_response(answers[0])
     return responses.respond(answers)
 
 
@@ -66,36 +69,23 @@ def authorize() -> None:
         )
 
 
-def submit(upload: Upload, wait: bool) -> Job | HTTPException:
-    """Decode and queue an upload; with `wait`, wait while the queue is full."""
-    is_disconnected = request.environ.get("endpoint.is_disconnected", lambda: False)
+def new_job() -> Job:
     deadline = g.started + current_app.config["DEADLINE"]
-    job = Job(deadline, g.request_id, is_disconnected)
-    try:
-        return batcher().submit(upload, job, wait)
-    except Exception as error:
-        job.enter("done")
-        record_timings(job)
-        return responses.to_http_error(error)
+    is_disconnected = request.environ.get("endpoint.is_disconnected", lambda: False)
+    return Job(deadline, g.request_id, is_disconnected)
 
 
-def collect(job: Job | HTTPException) -> responses.Answer:
-    """Wait for a job's output and encode it."""
-    if isinstance(job, HTTPException):
-        return job
+def collect(job: Job) -> responses.Answer:
+    """Wait for a job's output and encode it; an error takes the place of the answer."""
     try:
         return responses.encode(batcher().model, batcher().info, job.result())
     except Exception as error:
         return responses.to_http_error(error)
     finally:
         g.batch_size = max(g.batch_size, job.batch_size)
-        record_timings(job)
-
-
-def record_timings(job: Job) -> None:
-    for stage in STAGES:
-        g.timings[stage] = max(g.timings[stage], job.timings[stage])
-        telemetry.stage_seconds.labels(stage).observe(job.timings[stage])
+        for stage in STAGES:
+            g.timings[stage] = max(g.timings[stage], job.timings[stage])
+            telemetry.stage_seconds.labels(stage).observe(job.timings[stage])
 
 
 @routes.get("/")

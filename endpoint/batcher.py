@@ -55,8 +55,8 @@ class Runner:
 
     def run_next_batch(self, model: Model) -> None:
         """Wait for jobs and finish a batch of them; raise GPUFailed."""
-        is_cooling_down = time.monotonic() < self._oom_until
-        limit = self._oom_limit if is_cooling_down else self.max_batch
+        is_oom = time.monotonic() < self._oom_until
+        limit = self._oom_limit if is_oom else self.max_batch
         delay = min(self.seconds_per_input, self.max_delay)
         self.running = self.queue.next_batch(limit, self._last_demand, delay)
         if not self.running:
@@ -163,22 +163,22 @@ class Batcher:
         return None
 
     def submit(self, upload: Any, job: Job | None = None, wait: bool = False) -> Job:
-        """Decode an upload in this thread and queue it; with `wait`, wait for a slot.
+        """Decode an upload in this thread and queue it; return its job, never raise.
 
-        Raises NotReady, DeadlineExceeded, ClientDisconnected, or what decode raises.
+        With `wait`, wait while the queue is full.
         """
         job = job or Job(time.monotonic() + self.deadline)
-        if not wait and (refusal := self.refusal()):
-            raise refusal
-        if not self.queue.reserve(job.deadline - time.monotonic() if wait else 0):
-            raise self.refusal() or jobs.QueueFull("The queue is full", 1)
+        refusal = None if wait else self.refusal()
+        if refusal or not self.queue.reserve(job.time_left() if wait else 0):
+            job.finish(error=refusal or self.refusal() or jobs.DeadlineExceeded())
+            return job
         try:
             self._decode(upload, job)
-        except BaseException:
+            self.queue.put(job)
+        except BaseException as error:
             self.queue.release()
-            raise
-        self.queue.put(job)
-        if self.state == State.FAILED:  # The queue is not read any more.
+            job.finish(error=error)
+        if self.state == State.FAILED:  # No thread reads the queue any more.
             job.finish(error=jobs.NotReady(self.reason))
         return job
 

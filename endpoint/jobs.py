@@ -59,7 +59,7 @@ class Job:
         self.timings[self._stage] += now - self._stage_started
         self._stage, self._stage_started = stage, now
 
-    def finish(self, output: Any = None, error: Exception | None = None) -> None:
+    def finish(self, output: Any = None, error: BaseException | None = None) -> None:
         """Hand over the output or an error; only the first call has an effect."""
         with suppress(InvalidStateError):
             if error is None:
@@ -78,10 +78,13 @@ class Job:
             self.finish(error=ClientDisconnected())
         return self._future.done()
 
+    def time_left(self) -> float:
+        return max(0.0, self.deadline - time.monotonic())
+
     def result(self) -> Any:
         """Wait for the output; raise the error that took its place."""
         try:
-            return self._future.result(self.deadline - time.monotonic())
+            return self._future.result(self.time_left())
         except TimeoutError:
             raise DeadlineExceeded from None
 

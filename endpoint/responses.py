@@ -37,28 +37,30 @@ class ClientClosedRequest(HTTPException):
 
 
 def to_http_error(error: Exception) -> HTTPException:
-    """Return the HTTP error for an error; an unexpected one is logged and a 500.
-
-    It is without a traceback, which would keep uploads and images in memory.
-    """
-    match error:
-        case HTTPException():
-            error.__context__ = error.__cause__ = error.__traceback__ = None
-            return error
-        case jobs.NotReady():
-            detail = f"{error}: retry in {error.retry_after} s."
-            return exceptions.ServiceUnavailable(detail, retry_after=error.retry_after)
-        case jobs.DeadlineExceeded():
-            return exceptions.GatewayTimeout("The deadline passed: retry later.")
-        case jobs.ClientDisconnected():
-            return ClientClosedRequest()
-        case jobs.PredictionFailed():
-            return InternalServerError("The model failed on this input.")
-        case MemoryError():
-            detail = "The server is out of memory: retry in 5 s."
-            return exceptions.ServiceUnavailable(detail, retry_after=5)
-    current_app.logger.error("A request failed:", exc_info=error)
-    return InternalServerError()
+    """Return the HTTP error for an error; an unexpected one is logged and a 500."""
+    try:
+        match error:
+            case HTTPException():
+                return error
+            case jobs.NotReady():
+                detail, wait = (
+                    f"{error}: retry in {error.retry_after} s.",
+                    error.retry_after,
+                )
+                return exceptions.ServiceUnavailable(detail, retry_after=wait)
+            case jobs.DeadlineExceeded():
+                return exceptions.GatewayTimeout("The deadline passed: retry later.")
+            case jobs.ClientDisconnected():
+                return ClientClosedRequest()
+            case jobs.PredictionFailed():
+                return InternalServerError("The model failed on this input.")
+            case MemoryError():
+                detail = "The server is out of memory: retry in 5 s."
+                return exceptions.ServiceUnavailable(detail, retry_after=5)
+        current_app.logger.error("A request failed:", exc_info=error)
+        return InternalServerError()
+    finally:  # The frames of a traceback would keep uploads and images in memory.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
 
 
 def problem_body(error: HTTPException) -> dict[str, Any]:

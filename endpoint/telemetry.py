@@ -42,11 +42,8 @@ batch_splits = Counter(
 ready = Gauge(
     "endpoint_ready", "Processes whose model is ready.", multiprocess_mode="livesum"
 )
-# Metrics under the names they had before; they go with the next release.
-OLD_NAMES = {
-    "endpoint_queue_size": "endpoint_queued",
-    "endpoint_batch_splits": "endpoint_splits",
-}
+# Metrics are also exported under their old names until the next release.
+OLD_NAMES = {"queue_size": "queued", "batch_splits": "splits"}
 
 
 def metrics() -> str:
@@ -57,8 +54,8 @@ def metrics() -> str:
         MultiProcessCollector(registry)
     text = prometheus.generate_latest(registry).decode()
     for new, old in OLD_NAMES.items():
-        lines = re.findall(rf"^.*\b{new}(?:_total)?\b.*\n", text, re.M)
-        text += "".join(lines).replace(new, old)
+        lines = re.findall(rf"^.*\bendpoint_{new}(?:_total)?\b.*\n", text, re.M)
+        text += "".join(lines).replace(f"endpoint_{new}", f"endpoint_{old}")
     return text
 
 

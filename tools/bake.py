@@ -29,16 +29,16 @@ LEGACY_MASKS = (".attn.bias", ".crossattention.bias", ".masked_bias")  # of GPT-
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--model", help="Checkpoint to bake. Default: ENDPOINT_MODEL.")
+@click.option("--model", help="Model to write. Default: ENDPOINT_MODEL.")
 @click.option(
     "--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True
 )
 @with_appcontext
 def bake(folder: Path, model: str | None, dtype: str) -> None:
-    """Write a checkpoint to a new FOLDER, which ENDPOINT_MODEL=FOLDER serves.
+    """Write a model to a new folder, for an image or a volume.
 
-    Its weights are one safetensors file without pickle; bfloat16 takes half the space
-    of float32.
+    ENDPOINT_MODEL=FOLDER serves it. Its weights are one safetensors file, without
+    pickle; as bfloat16 they take half the space of float32.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise click.ClickException(f"{folder} is not empty: name a new folder.")
@@ -65,7 +65,7 @@ def resolve_checkpoint(module: str) -> weights.Checkpoint:
     """Return what ENDPOINT_MODEL names, else what the model file pins."""
     pinned = pinned_checkpoint(module)
     if pinned is None and not read_settings().model:
-        problem = f"{module} has no CHECKPOINT: name a checkpoint with --model."
+        problem = f"{module} has no CHECKPOINT: name a model with --model."
         raise click.ClickException(problem)
     return weights.resolve(*(pinned or ("", None)))
 

@@ -43,9 +43,10 @@ def predict(
     url: str | None,
     api_key: str | None,
 ) -> None:
-    """Run the model on files, folders, globs, URLs or, for -, standard input.
+    """Run the model on files, folders, URLs or standard input.
 
-    The model's own fields are options as well: --labels cat --labels dog.
+    A glob in quotes is expanded here; - is standard input. The model's own fields are
+    options as well: --labels cat --labels dog.
     """
     values, sources = split_arguments(sources)
     with Output(output, format) as out:
@@ -96,13 +97,7 @@ def run(engine: Engine, names: list[str], out: Output) -> int:
     """Write the answers in order; return how many inputs failed."""
     shows_progress = sys.stderr.isatty() and not out.is_terminal
     failed, started = 0, time.monotonic()
-    with click.progressbar(
-        length=len(names),
-        file=sys.stderr,
-        show_pos=True,
-        item_show_func=lambda rate: f"{rate:.1f}/s" if rate else None,
-        hidden=not shows_progress,
-    ) as bar:
+    with progress_bar(len(names), hidden=not shows_progress) as bar:
         for name, future in answer_in_order(engine, names):
             try:
                 answer = future.result()
@@ -114,6 +109,16 @@ def run(engine: Engine, names: list[str], out: Output) -> int:
                 out.write(name, answer)
             bar.update(1, (bar.pos + 1) / (time.monotonic() - started))
     return failed
+
+
+def progress_bar(length: int, hidden: bool) -> Any:
+    return click.progressbar(
+        length=length,
+        file=sys.stderr,
+        show_pos=True,
+        item_show_func=lambda rate: f"{rate:.1f}/s" if rate else None,
+        hidden=hidden,
+    )
 
 
 def answer_in_order(engine: Engine, names: list[str]) -> Answers:

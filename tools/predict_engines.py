@@ -16,9 +16,11 @@ import click
 from flask import Config
 from PIL import Image
 
-from endpoint.batcher import Batcher, Job, State
-from endpoint.model_info import load_model
+from endpoint.batcher import Batcher, State
+from endpoint.jobs import Job
+from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import encode_png, to_json
+from endpoint.settings import read_settings
 from endpoint.uploads import Upload, Values, guess_media_type
 from tools.predict_sources import InputError, read_source
 
@@ -31,7 +33,7 @@ class Engine(Protocol):
     """Answer an input in two calls, each in `threads` threads.
 
     `submit` takes an input's name; `collect` takes what submit returned and returns
-    the answer as JSON. Both raise InputError or an error of `endpoint.batcher`.
+    the answer as JSON. Both raise InputError or an error of `endpoint.jobs`.
     """
 
     accepts: str  # a media type like "image/*"
@@ -51,24 +53,21 @@ class LocalEngine:
         # A shorter loop gains a tenth here; for HTTP it would cost a lone request
         # a twentieth of its time.
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-        self.batcher = Batcher(
-            partial(load_model, config["MODULE"], config["DEVICE"]),
-            sys.maxsize,
-            TIMEOUT,
-            config["MAX_BATCH"],
-            config["MAX_BATCH_DELAY"] / 1000,
-        )
+        limits = {"queue": sys.maxsize, "deadline": TIMEOUT}
+        settings = read_settings().model_copy(update=limits)
+        module = config["MODULE"]
+        load = partial(load_model, module, settings.device)
+        self.batcher = Batcher(load, ModelInfo(module), settings)
         self.batcher.start()
         while self.batcher.health()[0] != State.READY:  # A failure ends the process.
             time.sleep(0.02)
-        assert self.batcher.info is not None  # It is set before the state is READY.
         self.accepts = self.batcher.info.accepts
         self.fields = self.batcher.info.fields
         # More threads than cores would only take the interpreter from each other.
         cores = os.cpu_count() or 1
         self.threads = FETCH_THREADS if fetches_urls else min(cores, FETCH_THREADS)
         # While one batch runs, the next one waits and another is decoded.
-        self.max_in_flight = 3 * self.batcher.max_batch
+        self.max_in_flight = 3 * self.batcher.runner.max_batch
         self._max_bytes, self._values = config["MAX_CONTENT_LENGTH"], values
 
     def submit(self, name: str) -> Job:

@@ -79,7 +79,7 @@ class Output:
 
     def _open(self, path: Path) -> IO[bytes]:
         try:
-            if path.exists():
+            if path.is_file():  # and not a pipe or a device
                 self._resume(path)
             return path.open("ab", buffering=0)
         except OSError as error:

@@ -12,6 +12,8 @@ from pathlib import Path
 from endpoint import weights
 from endpoint.settings import EXIT_BOOT_FAILED, read_settings
 
+BUNDLED_STANDS_FOR = "nlpconnect/vit-gpt2-image-captioning"
+
 
 def pinned_checkpoint(module: str) -> tuple[str, str | None] | None:
     """Return CHECKPOINT and REVISION of a model file, None without a CHECKPOINT.
@@ -44,7 +46,7 @@ def main() -> None:
     try:
         weights.resolve(*checkpoint)
     except weights.ModelUnavailable as unavailable:
-        if checkpoint[0] != weights.BUNDLED_STANDS_FOR or not weights.BUNDLED.is_dir():
+        if checkpoint[0] != BUNDLED_STANDS_FOR or not weights.BUNDLED.is_dir():
             print(unavailable, file=sys.stderr)
             sys.exit(EXIT_BOOT_FAILED)
         reason = str(unavailable).removesuffix(weights.HINT)

@@ -37,8 +37,8 @@ class Response:
             return dict(json.loads(self.body))
         except (ValueError, TypeError):
             raise CheckFailed(
-                f"status {self.status} with {self.media_type} instead of a JSON object: "
-                "a proxy or another server responds."
+                f"status {self.status} with {self.media_type} instead of a JSON "
+                "object: a proxy or another server responds"
             ) from None
 
     def error(self, *expected: int) -> str:
@@ -73,7 +73,11 @@ def smoke(
     field: tuple[str, ...],
     wait: float,
 ) -> None:
-    """Check a deployed endpoint: it is ready, answers, refuses bad requests."""
+    """Check that a deployed endpoint works.
+
+    It must become ready, answer each file, and refuse an invalid file and a wrong API
+    key.
+    """
     endpoint = Endpoint(url, api_key, field)
     images = images or (IMAGE,)
     if not run_check("ready", lambda: endpoint.check_ready(wait)):

@@ -21,16 +21,16 @@ from vit_gpt2.layers import Network, normalize
 
 Images = Sequence[np.ndarray]  # uint8, (size, size, 3) each
 NEG_INF = -1e9  # transformers' score for a beam that must not be chosen
-# Options of `generate`: those that Captioner supports, those that only sampling reads,
-# and those that change nothing at this value.
+# Options of `generate` that Captioner supports, that only sampling reads, and that
+# change nothing at the given value.
 SUPPORTED = {"bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id"}
 SUPPORTED |= {"early_stopping", "length_penalty", "max_length", "num_beams"}
-SUPPORTED |= {"use_cache"}
 IGNORED = {"temperature", "top_k", "top_p", "typical_p", "transformers_version"}
 NOOP_DEFAULTS = {
     "num_beam_groups": 1,
     "num_return_sequences": 1,
     "repetition_penalty": 1.0,
+    "use_cache": True,
 }
 
 
@@ -91,7 +91,7 @@ def generate(network: Any, num_beams: int, max_length: int, images: Images) -> T
 
 
 class Beams:
-    """The state of transformers' `_beam_search` under the same names, on the device."""
+    """The state of transformers' `_beam_search`, whose names and steps it keeps."""
 
     def __init__(
         self,
@@ -106,29 +106,29 @@ class Beams:
         self.early_stopping = bool(config.early_stopping)
         penalty = config.length_penalty
         self.length_penalty: float = 1.0 if penalty is None else penalty
-        shape = (images, num_beams)
+        size = (images, num_beams, max_length)
         padding = config.pad_token_id or self.eos_token_id
-        self.running_sequences = torch.full(
-            (*shape, max_length), padding, device=device
-        )
+        self.running_sequences = torch.full(size, padding, device=device)
         self.running_sequences[..., 0].fill_(config.decoder_start_token_id)
-        self.sequences = self.running_sequences.clone()
-        self.beam_scores = torch.full(shape, NEG_INF, device=device)
-        self.running_beam_scores = self.beam_scores.clone()
-        self.running_beam_scores[:, 0].zero_()  # At first all beams are the same.
-        # Whether an image can still get a better caption than it has.
+        self.running_beam_scores = torch.full(size[:2], NEG_INF, device=device)
+        self.sequences = self.running_sequences.clone()  # the best finished ones
+        self.beam_scores = self.running_beam_scores.clone()
+        # All beams start alike, so only the first may be continued.
+        self.running_beam_scores[:, 0].zero_()
+        # False once no running sequence of an image can beat its finished ones.
         self.can_improve = torch.ones(images, 1, dtype=torch.bool, device=device)
 
     def step(self, logits: Tensor, length: int) -> Tensor:
-        """Add a token to each beam; return which beam each was before, (images, beams).
+        """Add a token to each beam; return which beam each of them continues.
 
-        `logits` is (images, beams, vocabulary); `length` is that of the beams so far.
+        `logits` is (images, beams, vocabulary), the result (images, beams). `length` is
+        the number of tokens that the beams have.
         """
         vocabulary = logits.shape[-1]
         log_probs = F.log_softmax(logits, -1, dtype=torch.float32)
         log_probs = log_probs + self.running_beam_scores[..., None]
-        # `_get_top_k_continuations`: of twice as many as there are beams, enough remain
-        # because each beam can end with one token only.
+        # `_get_top_k_continuations`: a beam has one continuation that ends it, so that
+        # at least half of these go on.
         log_probs, indices = log_probs.flatten(1).topk(2 * self.num_beams)
         parents, token_ids = indices // vocabulary, indices % vocabulary
         sequences = gather_beams(self.running_sequences, parents)
@@ -157,14 +157,12 @@ class Beams:
 
     def check_early_stop(self, length: int) -> None:
         """Update `can_improve`, as `_check_early_stop_heuristic` does."""
-        best_running_score = (
-            self.running_beam_scores[:, :1] / length**self.length_penalty
-        )
-        # NEG_INF until as many sequences are finished as there are beams.
-        worst_finished_score = self.beam_scores.amin(1, keepdim=True)
-        self.can_improve &= best_running_score > worst_finished_score
+        best_running = self.running_beam_scores[:, :1] / length**self.length_penalty
+        # NEG_INF until there are num_beams finished sequences.
+        worst_finished = self.beam_scores.amin(1, keepdim=True)
+        self.can_improve &= best_running > worst_finished
         if self.early_stopping:
-            self.can_improve &= worst_finished_score <= NEG_INF
+            self.can_improve &= worst_finished <= NEG_INF
 
 
 def gather_beams(tensor: Tensor, indices: Tensor) -> Tensor:
@@ -174,27 +172,28 @@ def gather_beams(tensor: Tensor, indices: Tensor) -> Tensor:
 
 
 class SelfAttentionCache:
-    """The keys and values of the tokens so far, which never move.
+    """The keys and values of the decoder's self-attention, which never move.
 
-    In every step, each beam writes into a slot of its own. The mask of a beam opens the
-    slots of its own past. When beams are reordered, only the masks move.
+    At each step, every beam writes to a new slot. All beams of an image can read all
+    its slots; the mask of a beam opens those of its own tokens. When beams are
+    reordered, only the masks move.
     """
 
     def __init__(self, cross_kv: Tensor, num_beams: int, max_length: int) -> None:
         layers, _, images, heads, _, head_dim = cross_kv.shape
         self.num_beams = num_beams
-        # The last step needs no slots. With them the row of a mask has a multiple of
-        # 8 elements, which CUDA's kernels require.
+        # The last token needs no slot, but CUDA's kernels need masks whose rows have
+        # a multiple of 8 elements.
         slots = max_length * num_beams
         self.kv = cross_kv.new_zeros(layers, 2, images, heads, slots, head_dim)
         self.mask = cross_kv.new_full((images, num_beams, slots), -torch.inf)
 
     def extend(self, step: int) -> tuple[Tensor, Tensor]:
-        """Add a slot for each beam; return the masks, and all keys and values."""
+        """Open a new slot for each beam; return the masks, and the keys and values."""
         new = slice(step * self.num_beams, (step + 1) * self.num_beams)
         self.mask[..., new].diagonal(dim1=1, dim2=2).zero_()
-        # The slots of four steps are read at a time: a CPU keeps a kernel for each
-        # length, and one for every step would take 250 MB more.
+        # The length grows by four steps at a time: on a CPU, oneDNN keeps kernels for
+        # each length, which would take 250 MB more for every step.
         stop = (step // 4 + 1) * 4 * self.num_beams
         return self.mask[:, None, :, :stop], self.kv[..., :stop, :]
 
@@ -206,8 +205,7 @@ class SelfAttentionCache:
 class Captioner:
     """Beam search with a network that `supports` accepts."""
 
-    # Weights that are concatenated outside inference_mode would keep their originals.
-    @torch.inference_mode()
+    @torch.inference_mode()  # Autograd would keep the original weights in memory.
     def __init__(
         self,
         network: Any,
@@ -217,10 +215,11 @@ class Captioner:
     ) -> None:
         if not supports(network):
             raise ValueError("Captioner takes a ViT with a GPT-2 and known settings.")
-        self.num_beams, self.max_length = num_beams, max_length
+        self.num_beams = num_beams
+        self.max_length = max_length
         self.max_batch = max_batch
         self.config, self.network = network.generation_config, Network(network)
-        # On another device, asking whether all beams have finished would wait for it.
+        # On a GPU, reading whether all captions are finished would wait for the GPU.
         self.can_exit_early = network.device.type == "cpu"
         self.graphs: dict[int, tuple[Any, Tensor]] = {}  # batch size to graph, tokens
         if network.device.type == "cuda":
@@ -236,31 +235,32 @@ class Captioner:
         return torch.cat([self.replay(batch) for batch in batches])
 
     def replay(self, images: Images) -> Tensor:
-        """Run the smallest graph that is large enough, and ignore its other rows."""
+        """Run the smallest graph that holds the images; ignore its other rows."""
         count = len(images)
         np.stack(images, out=self.pinned[:count].numpy())
         self.pixels[:count].copy_(self.pinned[:count], non_blocking=True)
         graph, tokens = self.graphs[min(size for size in self.graphs if size >= count)]
         graph.replay()
-        # This copy waits for the graph, so that both buffers can be used again.
+        # The copy waits for the graph; after it, all buffers can be used again.
         return tokens[:count].to("cpu", copy=True)
 
     def capture(self, image_size: int, device: torch.device) -> None:
-        """Capture a graph of the search for max_batch images, for half as many, ... 1.
+        """Capture the search as a CUDA graph for max_batch images, half as many, ... 1.
 
-        The graphs share their memory: only one runs at a time, and none reads what
-        another has written (pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
+        The graphs can share memory because only one runs at a time and none reads the
+        results of another (pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
         """
         shape = (self.max_batch, image_size, image_size, 3)
         self.pinned = torch.zeros(shape, dtype=torch.uint8).pin_memory()
         self.pixels = self.pinned.to(device)
-        torch.cuda.set_device(device)  # The capture's stream belongs to this device.
+        torch.cuda.set_device(device)  # Streams are made on the current device.
         pool = torch.cuda.graph_pool_handle()
         for power in range(self.max_batch.bit_length()):
             size = self.max_batch >> power
             images, graph = self.pixels[:size], torch.cuda.CUDAGraph()
-            self.search(images)  # CUDA loads kernels at their first use: do it here.
-            # The context manager synchronizes. Other threads may use CUDA meanwhile.
+            # CUDA loads a kernel at its first use, which must not be captured.
+            self.search(images)
+            # The context waits for that search. Other threads may use CUDA meanwhile.
             with torch.cuda.graph(graph, pool, capture_error_mode="thread_local"):
                 self.graphs[size] = graph, self.search(images)
 

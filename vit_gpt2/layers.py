@@ -56,9 +56,9 @@ class PackedLinear:
         self.bias = torch.cat(biases) if biases else None
         self.is_packed = self.weight.is_cpu and has_onednn_linear()
         if self.is_packed:
-            # F.linear would reorder the weight in each call. In bfloat16 that takes
-            # 2 times as long for 4 rows and 1.1 times for 788. In float32 it would
-            # call MKL, which takes 2.3 times as long on AMD.
+            # F.linear would reorder the weight in each call: in bfloat16 that takes
+            # 2 times as long for 4 rows and 1.1 times as long for 788. In float32 it
+            # would call MKL, which takes 2.3 times as long on AMD.
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def __call__(self, inputs: Tensor, gelu: str = "") -> Tensor:
@@ -119,15 +119,14 @@ class EncoderLayer:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Map (images, states, width) to the same shape."""
-        q, k, v = split_heads(
-            self.qkv(self.layernorm_before(hidden)), 3, self.num_heads
-        )
+        joined = self.qkv(self.layernorm_before(hidden))
+        q, k, v = split_heads(joined, 3, self.num_heads)
         hidden = hidden + self.proj(attention(q, k, v)[0])
         return hidden + self.fc2(self.fc1(self.layernorm_after(hidden), "none"))
 
 
 class DecoderLayer:
-    """transformers' GPT2Block for the newest token of every beam."""
+    """transformers' GPT2Block; its caller keeps the keys and values of past tokens."""
 
     def __init__(self, layer: Any, num_heads: int) -> None:
         self.num_heads = num_heads

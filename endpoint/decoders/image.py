@@ -17,15 +17,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # libjpeg goes over the whole image once a scan, and ten bytes make a scan.
 JPEG_SOS = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e]")
 MAX_SCANNED_PIXELS = 2_000_000_000  # over all scans of a JPEG
-EXIF_TRANSPOSE: dict[Any, int] = {
-    2: 0,
-    3: 3,
-    4: 1,
-    5: 5,
-    6: 4,
-    7: 6,
-    8: 2,
-}  # to Image.Transpose
+EXIF_TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # to Image.Transpose
 
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader makes an object per strip.
 # Pillow's warnings quote the file, and Python remembers each that it has shown.
@@ -70,7 +62,8 @@ def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     """Turn a photograph as its EXIF says; a corrupt block is ignored."""
     try:
-        turn = EXIF_TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
+        orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
+        turn = EXIF_TRANSPOSE.get(orientation)
     except Exception:
         turn = None
     return image if turn is None else image.transpose(Image.Transpose(turn))

@@ -9,8 +9,10 @@ import sys
 import pytest
 
 from endpoint import create_app
-from tests.conftest import picture, ready, upload
 from tests.support import fake_model as fake
+from tests.support.apps import ready
+from tests.support.images import make_form as upload
+from tests.support.images import make_image as picture
 
 URLENCODED = "application/x-www-form-urlencoded"  # what curl calls any body
 JSON = {"Accept": "application/json"}

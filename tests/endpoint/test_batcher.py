@@ -1,4 +1,4 @@
-"""Batches, isolation, backpressure and health, with models of a few lines."""
+"""Batches, isolation of failures, overload and health, with models of a few lines."""
 
 import logging
 import threading
@@ -18,17 +18,21 @@ from endpoint.jobs import (
 )
 from endpoint.model_info import ModelInfo
 from endpoint.settings import Settings
+from tests.support.apps import wait_until
 
 
 class Upper:
-    """A model of text: capitals out; notes its batches and fails on what it is told."""
+    """A model that writes texts in capitals, records its batches and fails on request.
+
+    predict waits while `gate` is clear, and runs out of memory over `fits` texts.
+    """
 
     max_batch = 8
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
-        self.turn = threading.Event()
-        self.turn.set()
+        self.gate = threading.Event()
+        self.gate.set()
         self.fits = 1000
 
     def decode(self, text: str) -> str:
@@ -38,17 +42,27 @@ class Upper:
 
     def predict(self, texts: list[str]) -> list[str]:
         self.batches.append(texts)
-        self.turn.wait(10)
+        self.gate.wait(30)
         if len(texts) > self.fits:
             raise MemoryError
         if any(text.startswith("bad") for text in texts):
             raise ValueError("bad text")
         return [text.upper() for text in texts]
 
+    def encode(self, text: str) -> dict[str, str]:
+        return {"text": text}
+
+
+@pytest.fixture(autouse=True)
+def no_drain(monkeypatch):
+    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
+
 
 @pytest.fixture
 def model():
-    return Upper()
+    model = Upper()
+    yield model
+    model.gate.set()
 
 
 @pytest.fixture
@@ -56,17 +70,12 @@ def batcher(model):
     return started(model)
 
 
-def loaded(model):
-    return model, ModelInfo.of(model, "upper", "cpu")
-
-
-def started(model, **options) -> Batcher:
+def started(model, **settings) -> Batcher:
+    """Return a batcher with a loaded model; `exits` are its exit statuses."""
     exits: list[int] = []
+    info = ModelInfo.of(model, "upper", "cpu")
     batcher = Batcher(
-        lambda: loaded(model),
-        ModelInfo("upper"),
-        Settings(**options),
-        exits.append,
+        lambda: (model, info), ModelInfo("upper"), Settings(**settings), exits.append
     )
     batcher.exits = exits
     batcher.start()
@@ -74,16 +83,9 @@ def started(model, **options) -> Batcher:
     return batcher
 
 
-def wait_until(condition, seconds=5.0) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.001)
-
-
-def blocked(batcher, model):
+def blocked(batcher, model) -> Job:
     """Keep the model busy with one input and return its job."""
-    model.turn.clear()
+    model.gate.clear()
     job = batcher.submit("first")
     wait_until(lambda: model.batches)
     return job
@@ -94,121 +96,127 @@ def outcomes(jobs) -> list:
 
 
 def outcome(job):
+    """Return the output of a job, or the type of its error."""
     try:
         return job.result()
     except Exception as error:
         return type(error)
 
 
-def test_batch_is_what_queued_while_the_last_one_ran(batcher, model):
+def sizes(model) -> list[int]:
+    return [len(batch) for batch in model.batches]
+
+
+def test_inputs_that_arrive_during_a_batch_make_the_next_one(batcher, model):
     first = blocked(batcher, model)
     jobs = [batcher.submit(text) for text in "abcdefghij"]
-    model.turn.set()
+    model.gate.set()
     assert outcomes([first, *jobs]) == ["FIRST", *"ABCDEFGHIJ"]
-    assert [len(batch) for batch in model.batches] == [1, 8, 2]
+    assert sizes(model) == [1, 8, 2]
+    assert [job.batch_size for job in (first, *jobs)] == [1, *[8] * 8, 2, 2]
 
 
-def test_lone_input_does_not_wait_for_company(batcher):
-    started = time.monotonic()
-    assert batcher.submit("a").result() == "A"
-    assert time.monotonic() - started < 0.1
+def test_setting_limits_the_batch(model):
+    batcher = started(model, max_batch=3)
+    blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in "abcde"]
+    model.gate.set()
+    assert outcomes(jobs) == [*"ABCDE"] and sizes(model) == [1, 3, 2]
 
 
-class Slow(Upper):
-    """Takes 20 ms for an input, and a third of that to decode one."""
-
-    def decode(self, text: str) -> str:
-        time.sleep(0.007 if text else 0)
-        return text
-
-    def predict(self, texts: list[str]) -> list[str]:
-        time.sleep(0.02 * len(texts))
-        return super().predict(texts)
+PATIENT = {"max_batch_delay": 10_000, "deadline": 3600}  # milliseconds, seconds
 
 
-def test_clients_that_come_back_one_by_one_share_a_batch():
-    model = Slow()
-    batcher = started(model)
+def test_lone_input_does_not_wait_for_others(model):
+    batcher = started(model, **PATIENT)
+    batcher.runner.seconds_per_input = 600.0
+    for _ in range(20):
+        job = Job(time.monotonic() + 30)  # Waiting 10 s each time would exceed it.
+        assert batcher.submit("a", job).result() == "A"
+    assert sizes(model) == [1] * 20
 
-    def client(number: int) -> None:
-        for _ in range(15):
-            time.sleep(0.003 * number)
-            assert batcher.submit("abcdef"[number]).result() == "ABCDEF"[number]
 
-    clients = [threading.Thread(target=client, args=[n]) for n in range(6)]
-    [thread.start() for thread in clients]
-    [thread.join() for thread in clients]
-    whole = [batch for batch in model.batches if len(batch) == 6]
-    assert len(whole) >= 8 and sum(map(len, model.batches)) == 90
+def test_clients_that_return_one_by_one_share_a_batch(model):
+    batcher = started(model, **PATIENT)
+    first = blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in "abc"]
+    batcher.runner.seconds_per_input = 100.0
+    model.gate.set()
+    assert first.result() == "FIRST"
+    jobs.append(batcher.submit("d"))  # The first client returns.
+    assert outcomes(jobs) == [*"ABCD"]
+    jobs = []
+    for text in "efgh":
+        time.sleep(0.01)  # The model is idle and could start.
+        jobs.append(batcher.submit(text))
+    assert outcomes(jobs) == [*"EFGH"] and sizes(model) == [1, 4, 4]
 
 
 @pytest.mark.parametrize("max_batch_delay", [0, 2, 50])
-def test_missing_clients_are_waited_for_no_longer_than_one_input_takes(max_batch_delay):
-    model = Slow()
-    batcher = started(model, max_batch_delay=max_batch_delay)
-    model.turn.clear()
-    jobs = [batcher.submit("") for _ in range(4)]
-    model.turn.set()
-    outcomes(jobs)
-    delay = min(batcher.runner.seconds_per_input, max_batch_delay / 1000)
-    alone = batcher.submit("")
-    assert alone.result() == "" and alone.timings["queue"] >= delay
-    next_one = batcher.submit("")  # Now one job is the last demand.
-    assert next_one.result() == "" and next_one.batch_size == 1
+def test_missing_clients_are_waited_for_once(model, max_batch_delay):
+    batcher = started(model, max_batch_delay=max_batch_delay, deadline=3600)
+    blocked(batcher, model)
+    jobs = [batcher.submit(text) for text in "abc"]
+    batcher.runner.seconds_per_input = 0.02
+    model.gate.set()
+    assert outcomes(jobs) == [*"ABC"]
+    model.gate.clear()
+    alone = batcher.submit("d")
+    wait_until(lambda: len(model.batches) == 3)
+    # From here on, waiting would take longer than the last job's deadline.
+    batcher.runner.seconds_per_input = batcher.runner.max_delay = 600.0
+    model.gate.set()
+    assert alone.result() == "D"
+    assert alone.timings["queue"] >= min(0.64 * 0.02, max_batch_delay / 1000)
+    assert batcher.submit("e", Job(time.monotonic() + 30)).result() == "E"
+    assert sizes(model) == [1, 3, 1, 1]
 
 
-def test_only_the_culprits_of_a_batch_fail(batcher, model):
+def test_only_the_inputs_that_fail_get_an_error(batcher, model):
     blocked(batcher, model)
     jobs = [batcher.submit(text) for text in ["a", "bad", "c", "d", "e", "f", "bad2"]]
-    model.turn.set()
-    assert outcomes(jobs) == [
-        "A",
-        PredictionFailed,
-        "C",
-        "D",
-        "E",
-        "F",
-        PredictionFailed,
-    ]
+    model.gate.set()
+    failed = PredictionFailed
+    assert outcomes(jobs) == ["A", failed, "C", "D", "E", "F", failed]
 
 
-def test_failure_is_logged_with_the_name_of_its_request(batcher, caplog):
-    outcomes([batcher.submit("bad", Job(time.monotonic() + 9, "request-7"))])
+def test_failure_is_logged_with_its_request_id(batcher, caplog):
+    job = Job(time.monotonic() + 30, "request-7")
+    assert outcome(batcher.submit("bad", job)) is PredictionFailed
     assert "request-7" in caplog.text and "bad text" in caplog.text
 
 
-def test_batch_out_of_memory_is_halved_and_stays_small(batcher, model, monkeypatch):
+def test_batch_out_of_memory_is_halved_and_batches_stay_small(batcher, model):
     first = blocked(batcher, model)
     model.fits = 2
     jobs = [batcher.submit(text) for text in "abcdefgh"]
-    model.turn.set()
+    model.gate.set()
     assert outcomes([first, *jobs]) == ["FIRST", *"ABCDEFGH"]
-    assert [len(batch) for batch in model.batches] == [1, 8, 4, 2, 2, 4, 2, 2]
+    assert sizes(model) == [1, 8, 4, 2, 2, 4, 2, 2]
     model.batches.clear()
     blocked(batcher, model)
     jobs = [batcher.submit(text) for text in "abcd"]
-    model.turn.set()
+    model.gate.set()
     assert outcomes(jobs) == [*"ABCD"]
-    assert max(len(batch) for batch in model.batches) == 2
+    assert max(sizes(model)) == 2
 
 
-def test_batches_grow_again_after_a_while(batcher, model, monkeypatch):
-    monkeypatch.setattr(module, "OOM_COOLDOWN", 0.05)
+def test_batches_grow_again_after_the_cooldown(batcher, model, monkeypatch):
+    monkeypatch.setattr(module, "OOM_COOLDOWN", 0)
     blocked(batcher, model)
     model.fits = 2
     jobs = [batcher.submit(text) for text in "abcd"]
-    model.turn.set()
-    outcomes(jobs)
+    model.gate.set()
+    assert outcomes(jobs) == [*"ABCD"]
     model.fits = 1000
-    time.sleep(0.1)
     model.batches.clear()
     blocked(batcher, model)
     jobs = [batcher.submit(text) for text in "abcd"]
-    model.turn.set()
-    assert outcomes(jobs) == [*"ABCD"] and len(model.batches[-1]) == 4
+    model.gate.set()
+    assert outcomes(jobs) == [*"ABCD"] and sizes(model)[-1] == 4
 
 
-def test_wrong_number_of_outputs_is_told_to_the_author(caplog):
+def test_wrong_number_of_outputs_is_explained_in_the_log(caplog):
     class Short(Upper):
         def predict(self, texts):
             return []
@@ -217,105 +225,142 @@ def test_wrong_number_of_outputs_is_told_to_the_author(caplog):
     assert "predict returned 0 outputs for 1 inputs" in caplog.text
 
 
-def test_inputs_of_different_keys_do_not_share_a_batch(model):
+def test_inputs_with_different_keys_do_not_share_a_batch(model):
     model.batch_key = len
     batcher = started(model)
     blocked(batcher, model)
     jobs = [batcher.submit(text) for text in ["a", "bb", "c", "dd"]]
-    model.turn.set()
+    model.gate.set()
     assert outcomes(jobs) == ["A", "BB", "C", "DD"]
     assert model.batches[1:] == [["a", "c"], ["bb", "dd"]]
 
 
-def test_full_queue_refuses_at_once_and_says_when_to_return(model):
+def test_full_queue_refuses_while_the_model_is_busy(model):
     batcher = started(model, queue=2)
     blocked(batcher, model)
     jobs = [batcher.submit(text) for text in "ab"]
-    with pytest.raises(NotReady) as refusal:
-        batcher.submit("c")
-    assert refusal.value.retry_after >= 1
-    model.turn.set()
+    with pytest.raises(QueueFull) as refusal:
+        batcher.submit("c").result()
+    assert isinstance(refusal.value, NotReady) and refusal.value.retry_after >= 1
+    model.gate.set()
     assert outcomes(jobs) == ["A", "B"]
     assert batcher.submit("d").result() == "D"
 
 
-def test_later_file_of_a_request_waits_for_its_place(model):
+def test_queue_that_would_take_longer_than_the_deadline_refuses(batcher, model):
+    blocked(batcher, model)
+    batcher.submit("a")
+    batcher.runner.seconds_per_input = 0.6 * batcher.deadline
+    with pytest.raises(QueueFull) as refusal:
+        batcher.submit("b").result()
+    assert refusal.value.retry_after == 1.2 * batcher.deadline
+
+
+def test_later_file_of_a_request_waits_for_a_slot(model):
     batcher = started(model, queue=1)
     blocked(batcher, model)
     jobs = [batcher.submit("a")]
-    threading.Timer(0.05, model.turn.set).start()
+    threading.Timer(0.05, model.gate.set).start()
     jobs.append(batcher.submit("b", wait=True))
     assert outcomes(jobs) == ["A", "B"]
 
 
-def test_input_that_cannot_be_decoded_gives_its_place_back(model):
+def test_later_file_waits_no_longer_than_its_deadline(model):
+    batcher = started(model, queue=1)
+    blocked(batcher, model)
+    batcher.submit("a")
+    late = Job(time.monotonic() + 0.05)
+    assert outcome(batcher.submit("b", late, wait=True)) in (
+        DeadlineExceeded,
+        QueueFull,
+    )
+
+
+def test_input_that_cannot_be_decoded_gives_its_slot_back(model):
     batcher = started(model, queue=1)
     for _ in range(3):
         with pytest.raises(LookupError):
-            batcher.submit("undecodable")
+            batcher.submit("undecodable").result()
     assert batcher.submit("a").result() == "A"
 
 
-def test_deadline_ends_the_wait_and_spares_the_model(batcher, model):
+def test_input_past_its_deadline_is_not_run(batcher, model):
     blocked(batcher, model)
     late, stays = batcher.submit("late"), batcher.submit("stays")
     late.deadline = time.monotonic() + 0.05
     assert outcome(late) is DeadlineExceeded
-    model.turn.set()
+    model.gate.set()
     assert stays.result() == "STAYS"
     assert not any("late" in batch for batch in model.batches)
 
 
-def test_input_of_a_client_that_left_is_not_run(batcher, model):
+def test_input_of_a_disconnected_client_is_not_run(batcher, model):
     blocked(batcher, model)
-    has_left: list[bool] = []
-    leaving = Job(time.monotonic() + 9, is_disconnected=lambda: bool(has_left))
-    left = batcher.submit("left", leaving)
-    has_left.append(True)
+    has_left = threading.Event()
+    job = Job(time.monotonic() + 30, is_disconnected=has_left.is_set)
+    left = batcher.submit("left", job)
+    has_left.set()
     stays = batcher.submit("stays")
-    model.turn.set()
+    model.gate.set()
     assert outcomes([left, stays]) == [ClientDisconnected, "STAYS"]
     assert not any("left" in batch for batch in model.batches)
 
 
-def test_fatal_error_answers_everyone_and_ends_the_process(model, monkeypatch):
-    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
-    batcher = started(model)
-    job = blocked(batcher, model)
-    queued = batcher.submit("queued")
-    model.predict = fatal
-    second = batcher.submit("second")
-    model.turn.set()
-    assert outcome(job) == "FIRST"
-    assert outcomes([queued, second]) == [NotReady, NotReady]
-    wait_until(lambda: batcher.exits)
-    assert batcher.exits == [module.EXIT_CRASHED] and batcher.health()[0] == "failed"
-    with pytest.raises(NotReady):
-        batcher.submit("third")
+def test_input_of_a_disconnected_client_is_not_decoded(batcher, model):
+    model.decode = None
+    job = Job(time.monotonic() + 30, is_disconnected=lambda: True)
+    assert outcome(batcher.submit("left", job)) is ClientDisconnected
 
 
-def fatal(texts):
+def fail_fatally(texts):
     raise RuntimeError("CUDA error: device-side assert triggered")
 
 
-def test_hung_predict_fails_health_and_ends_the_process(model, monkeypatch):
-    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
+def test_fatal_error_fails_all_jobs_and_ends_the_process(batcher, model):
+    first = blocked(batcher, model)
+    queued = [batcher.submit("second"), batcher.submit("third")]
+    model.predict = fail_fatally
+    model.gate.set()
+    assert outcomes([first, *queued]) == ["FIRST", NotReady, NotReady]
+    wait_until(lambda: batcher.exits)
+    assert batcher.exits == [module.EXIT_CRASHED] and batcher.health()[0] == "failed"
+    with pytest.raises(NotReady):
+        batcher.submit("fourth").result()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "CUDA error: unspecified launch failure",
+        "CUDA error: uncorrectable ECC error encountered",
+    ],
+)
+def test_error_after_which_the_gpu_is_unusable_ends_the_process(
+    batcher, model, message
+):
+    def fail(texts):
+        raise RuntimeError(message)
+
+    model.predict = fail
+    assert outcome(batcher.submit("a")) is NotReady
+    wait_until(lambda: batcher.exits)
+    assert batcher.health() == ("failed", "The GPU has failed")
+
+
+def test_predict_that_hangs_fails_health_and_ends_the_process(model):
     batcher = started(model, deadline=0.3)
     job = blocked(batcher, model)
     assert outcome(job) in (DeadlineExceeded, NotReady)
-    wait_until(lambda: batcher.health()[0] == "failed", 1)
-    wait_until(lambda: batcher.exits, 1)
+    wait_until(lambda: batcher.health()[0] == "failed")
+    wait_until(lambda: batcher.exits)
     assert batcher.exits == [module.EXIT_CRASHED]
-    model.turn.set()
 
 
-def test_model_that_ends_its_thread_fails_health(model, monkeypatch):
-    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
-
+def test_model_that_ends_its_thread_fails_health(batcher, model):
     def leave(texts):
         raise SystemExit("gone")
 
-    batcher = started(model)
     model.predict = leave
     assert outcome(batcher.submit("a")) is NotReady
     wait_until(lambda: batcher.exits)
@@ -323,44 +368,66 @@ def test_model_that_ends_its_thread_fails_health(model, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [SystemExit("One sentence."), ValueError("cause")])
-def test_model_that_cannot_load_ends_the_process(error, monkeypatch, caplog):
-    monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
-
+def test_model_that_cannot_load_ends_the_process(error, caplog):
     def load():
         raise error
 
-    exits = []
+    exits: list[int] = []
     batcher = Batcher(load, ModelInfo("upper"), Settings(), exits.append)
     batcher.start()
     wait_until(lambda: exits)
     assert exits == [module.EXIT_BOOT_FAILED] and batcher.health()[0] == "failed"
-    sentence = [r.getMessage() for r in caplog.records if r.levelno == logging.CRITICAL]
-    assert len(sentence) == 1 and str(error) in sentence[0]
+    critical = [each for each in caplog.records if each.levelno == logging.CRITICAL]
+    assert len(critical) == 1 and str(error) in critical[0].getMessage()
+
+
+def test_cause_of_a_failure_is_not_shown_to_clients(caplog):
+    def load():
+        raise ValueError("secret")
+
+    exits: list[int] = []
+    batcher = Batcher(load, ModelInfo("upper"), Settings(), exits.append)
+    batcher.start()
+    wait_until(lambda: exits)
+    assert "secret" not in batcher.health()[1] and "secret" in caplog.text
 
 
 def test_model_is_warmed_up_with_its_example(model):
     model.example = "example"
-    started(model)
-    assert model.batches == [["example"]]
+    batcher = started(model)
+    assert model.batches == [["example"]] and batcher.example_output == "EXAMPLE"
 
 
-def test_every_entry_knows_its_times(batcher):
+def test_info_is_that_of_the_model_once_it_is_loaded(model):
+    model.name, model.revision = "capitals", "2"
+    assert started(model).info.version == "capitals@2"
+
+
+def test_batcher_loads_nothing_before_it_starts(model):
+    batcher = Batcher(None, ModelInfo("upper"), Settings(), [].append)
+    assert batcher.health() == ("loading", "The model is loading")
+    assert outcome(batcher.submit("a")) is NotReady
+
+
+def test_every_job_knows_the_time_of_each_stage(batcher):
+    started = time.monotonic()
     job = batcher.submit("a")
     job.result()
-    assert {"decode", "queue", "predict"} <= set(job.timings)
-    assert all(0 <= seconds < 0.5 for seconds in job.timings.values())
+    stages = [job.timings[stage] for stage in ("decode", "queue", "predict")]
+    assert min(stages) >= 0
+    assert sum(stages) <= time.monotonic() - started
 
 
 def test_many_threads_get_their_own_outputs(batcher):
     wrong = []
 
-    def ask(name):
+    def send(name):
         for number in range(50):
             text = f"{name}{number}"
             if batcher.submit(text, wait=True).result() != text.upper():
                 wrong.append(text)
 
-    threads = [threading.Thread(target=ask, args=[f"t{n}-"]) for n in range(20)]
+    threads = [threading.Thread(target=send, args=[f"t{n}-"]) for n in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:

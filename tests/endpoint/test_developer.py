@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.conftest import picture
 from tests.support import fake_model as fake
+from tests.support.images import make_image as picture
 from tests.support.server import Server
 
 MODEL = """

@@ -9,8 +9,9 @@ import pytest
 
 from endpoint import create_app
 from endpoint.uploads import Upload
-from tests.conftest import picture, ready
 from tests.endpoint.test_responses import Drawing, serve
+from tests.support.apps import ready
+from tests.support.images import make_image as picture
 from tests.support.server import ROOT, Server
 
 CASES = 25  # of each way to send; 1,250 make over 5,000

@@ -15,8 +15,9 @@ from werkzeug.serving import make_server
 from endpoint import create_app
 from endpoint.decoders.image import decode_image
 from endpoint.decoders.text import decode_text
-from tests.conftest import picture, ready
 from tests.support import fake_model as fake
+from tests.support.apps import ready
+from tests.support.images import make_image as picture
 from tests.support.server import Server
 
 playwright = pytest.importorskip("playwright.sync_api")

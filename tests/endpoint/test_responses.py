@@ -11,7 +11,9 @@ from PIL import Image
 
 from endpoint import create_app
 from endpoint.decoders.image import decode_image
-from tests.conftest import picture, ready, upload
+from tests.support.apps import ready
+from tests.support.images import make_form as upload
+from tests.support.images import make_image as picture
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,image/apng,*/*;q=0.8"}
 DRAWN = '<img [^>]*src="data:image/png;base64,[^"]+"'

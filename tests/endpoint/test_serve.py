@@ -10,7 +10,7 @@ import time
 import pytest
 from PIL import Image
 
-from tests.conftest import picture
+from tests.support.images import make_image as picture
 from tests.support.server import ROOT, SCRIPTS, Server
 
 CAPTION = "a french bulldog in a yellow sweater on a blue background\n"

@@ -19,7 +19,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 
 @pytest.mark.parametrize(
-    "request_",
+    "sent",
     (
         {"data": IMAGE},
         {"data": IMAGE, "content_type": "image/jpeg"},
@@ -32,8 +32,8 @@ URLENCODED = "application/x-www-form-urlencoded"
     ),
     ids=lambda value: str(value)[:60],
 )
-def test_every_way_of_sending_gives_the_same_bytes(request_):
-    (upload,) = parse(**request_)
+def test_every_way_of_sending_gives_the_same_bytes(sent):
+    (upload,) = parse(**sent)
     assert upload.data == IMAGE
 
 
@@ -86,7 +86,7 @@ CURL = "curl -F file=@image.jpg"
 
 
 @pytest.mark.parametrize(
-    "request_, advice",
+    "sent, advice",
     (
         ({"data": b""}, CURL),
         ({"data": {"note": "hello"}, "content_type": FORM}, CURL),
@@ -98,8 +98,8 @@ CURL = "curl -F file=@image.jpg"
     ),
     ids=lambda value: str(value)[:60],
 )
-def test_request_without_an_image_is_refused_with_what_to_send(request_, advice):
-    status, sentence = refusal(parse, **request_)
+def test_request_without_an_image_is_refused_with_what_to_send(sent, advice):
+    status, sentence = refusal(parse, **sent)
     assert status == 400 and advice in sentence
 
 

@@ -1,14 +1,16 @@
-"""A name to a folder, and the sentences where there is none."""
+"""A model's name to a folder, a folder to a network, and sentences for failures."""
 
 import json
 import os
 import subprocess
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from endpoint import weights
+from endpoint.weights import ModelUnavailable, resolve
 
 PINNED = ("someone/captions", "0123456789" * 4)
 TENSORS = b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
@@ -29,13 +31,14 @@ def fill_cache(cache, files=FILES):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
+    """Return a folder with a model, which ENDPOINT_MODEL names."""
     monkeypatch.setenv("ENDPOINT_MODEL", str(tmp_path))
     return fill(tmp_path)
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty cache, and a hub that refuses connections."""
+    """Return an empty cache, beside a hub that refuses connections."""
     from huggingface_hub import constants
 
     monkeypatch.delenv("ENDPOINT_MODEL", raising=False)
@@ -47,7 +50,7 @@ def hub(tmp_path, monkeypatch):
 
 
 class Hub(BaseHTTPRequestHandler):
-    """The few addresses of the hub that a download asks."""
+    """The few URLs of the hub that a download needs."""
 
     files = FILES
 
@@ -76,139 +79,144 @@ class Hub(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def full_hub(hub, monkeypatch):
-    """A hub that has the model."""
+    """Return an empty cache, beside a hub that has the model."""
     from huggingface_hub import constants
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(constants, "ENDPOINT", address)
+        url = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE
         path = template[template.index("/{") :]
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + path)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + path)
         Thread(target=server.serve_forever, daemon=True).start()
         yield hub
         server.shutdown()
 
 
 def refusal() -> str:
-    with pytest.raises(weights.Unavailable) as refused:
-        weights.find(*PINNED)
+    """Return the sentence with which the pinned model is refused."""
+    with pytest.raises(ModelUnavailable) as refused:
+        resolve(*PINNED)
     sentence = str(refused.value)
-    assert "\n" not in sentence
+    assert "\n" not in sentence and sentence.endswith(weights.HINT)
     return sentence
 
 
 def test_demo_is_the_bundled_model(monkeypatch):
     monkeypatch.setenv("ENDPOINT_MODEL", "demo")
-    assert weights.find(*PINNED) == ("demo", None, weights.BUNDLED)
+    assert resolve(*PINNED) == ("demo", None, weights.BUNDLED)
 
 
-def test_folder_is_taken_as_it_is(folder):
-    assert weights.find(*PINNED) == (str(folder), None, folder)
+def test_folder_is_used_as_it_is(folder):
+    assert resolve(*PINNED) == (str(folder), None, folder)
 
 
-def test_baked_folder_tells_what_it_came_from(folder):
+def test_baked_folder_has_the_name_of_its_origin(folder):
     (folder / weights.ORIGIN).write_text("someone/captions@abc\n")
-    assert weights.find(*PINNED) == ("someone/captions", "abc", folder)
+    assert resolve(*PINNED) == ("someone/captions", "abc", folder)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
-def test_folder_that_lacks_a_file_is_refused_by_name(folder, missing):
+def test_folder_without_a_necessary_file_is_refused(folder, missing):
     (folder / missing).unlink()
-    with pytest.raises(weights.Unavailable, match=f"has no .*{missing[-6:]}"):
-        weights.find(*PINNED)
+    with pytest.raises(ModelUnavailable, match=f"has no .*{missing[-6:]}"):
+        resolve(*PINNED)
 
 
 def test_folder_above_the_model_is_refused_with_the_right_one(monkeypatch, tmp_path):
     below = fill_cache(tmp_path)
     for above in (below.parent, below.parent.parent):
         monkeypatch.setenv("ENDPOINT_MODEL", str(above))
-        assert f"name {below}" in refusal()
+        assert f"in {above} itself but in {below}" in refusal()
 
 
 @pytest.mark.parametrize(
     "data", [SAFE[:-1], SAFE[:20], b"version https://git-lfs", b""]
 )
-def test_weights_that_are_cut_off_are_refused(folder, data):
+def test_truncated_weights_are_refused(folder, data):
     (folder / "model.safetensors").write_bytes(data)
-    assert "model.safetensors is cut off" in refusal()
+    assert "model.safetensors is truncated or a Git LFS pointer" in refusal()
 
 
-def test_shard_that_is_missing_is_named(folder):
+def test_missing_shard_is_named(folder):
     index = {"weight_map": {"a": "model.safetensors", "b": "second.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     assert "second.safetensors is missing" in refusal()
 
 
-def test_weights_as_torch_saves_them_are_whole(folder):
+def test_weights_saved_by_torch_are_accepted(folder):
     torch = pytest.importorskip("torch")
     (folder / "model.safetensors").unlink()
     file = folder / "pytorch_model.bin"
     for zipped in (True, False):
         torch.save({"a": torch.ones(9)}, file, _use_new_zipfile_serialization=zipped)
-        assert weights.find(*PINNED).folder == folder
+        assert resolve(*PINNED).folder == folder
     file.write_bytes(b"PK" + file.read_bytes()[2:])
-    assert "pytorch_model.bin is cut off" in refusal()
+    assert "pytorch_model.bin is truncated" in refusal()
 
 
-def test_folder_that_is_not_there_is_not_taken_for_a_name(monkeypatch):
+def test_missing_folder_is_not_taken_for_a_name(monkeypatch):
     monkeypatch.setenv("ENDPOINT_MODEL", "./nowhere")
     assert "There is no folder nowhere" in refusal()
 
 
 def test_pinned_revision_is_found_in_the_cache_without_the_hub(hub):
-    from huggingface_hub import is_offline_mode
-
     snapshot = fill_cache(hub)
-    assert weights.find(*PINNED) == (*PINNED, snapshot)
-    assert os.environ["HF_HUB_OFFLINE"] == "1" and is_offline_mode()
+    assert resolve(*PINNED) == (*PINNED, snapshot)
 
 
-def test_volumes_are_searched_after_the_cache(hub, tmp_path, monkeypatch):
-    volumes = (str(tmp_path / "runpod"), str(tmp_path / "workspace"))
-    monkeypatch.setattr(weights, "VOLUMES", volumes)
-    for cache in (*reversed(volumes), hub):
-        snapshot = fill_cache(weights.Path(cache))
-        assert weights.find(*PINNED).folder == snapshot
+def test_extra_caches_are_searched_after_the_first(hub, tmp_path, monkeypatch):
+    extra = (str(tmp_path / "runpod"), str(tmp_path / "workspace"))
+    monkeypatch.setattr(weights, "EXTRA_CACHES", extra)
+    for cache in (*reversed(extra), hub):
+        snapshot = fill_cache(Path(cache))
+        assert resolve(*PINNED).folder == snapshot
 
 
-def test_another_revision_in_a_cache_is_not_taken(hub):
+def test_another_revision_in_a_cache_is_not_used(hub):
     fill_cache(hub).rename(hub / "models--someone--captions" / "snapshots" / "other")
     assert "is not on this machine" in refusal()
 
 
-def test_unreachable_hub_is_one_sentence_with_the_way_out(hub, monkeypatch):
+def test_unreachable_hub_is_one_sentence_with_a_hint(hub, monkeypatch):
     monkeypatch.setenv("ENDPOINT_MODEL", "someone/else@main")
     sentence = refusal()
     assert "someone/else" in sentence
     assert "ENDPOINT_MODEL" in sentence and "demo" in sentence
 
 
-def test_partial_download_without_the_hub_is_told(hub):
+def test_partial_download_is_refused_without_the_hub(hub):
     fill_cache(hub, FILES | {"model.safetensors": SAFE[:-2]})
-    assert "is partial, model.safetensors is cut off" in refusal()
+    sentence = refusal()
+    assert "is incomplete" in sentence
+    assert "model.safetensors is truncated" in sentence
 
 
-def test_model_is_downloaded_once_and_then_found(full_hub):
-    checkpoint = weights.find(*PINNED)
+def test_model_is_downloaded_once(full_hub):
+    checkpoint = resolve(*PINNED)
     assert checkpoint.folder.is_relative_to(full_hub)
     assert (checkpoint.folder / "model.safetensors").read_bytes() == SAFE
-    assert weights.find(*PINNED) == checkpoint
+    assert resolve(*PINNED) == checkpoint
 
 
-def test_download_follows_a_model_that_was_found(full_hub, monkeypatch):
-    fill_cache(full_hub)
-    weights.find(*PINNED)
+def test_revision_of_another_model_is_not_the_pinned_one(full_hub, monkeypatch):
     monkeypatch.setenv("ENDPOINT_MODEL", "someone/else")
-    assert weights.find(*PINNED).name == "someone/else"
+    assert resolve(*PINNED)[:2] == ("someone/else", "main")
+
+
+def test_another_model_is_downloaded_after_one_from_the_cache(full_hub, monkeypatch):
+    fill_cache(full_hub)
+    resolve(*PINNED)
+    monkeypatch.setenv("ENDPOINT_MODEL", "someone/else")
+    assert resolve(*PINNED).name == "someone/else"
 
 
 @pytest.mark.filterwarnings("ignore:Not enough free disk space")
-def test_full_disk_is_told(full_hub, monkeypatch):
+def test_full_disk_is_reported(full_hub, monkeypatch):
     full_hub.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", full_hub]
     if os.geteuid() or subprocess.call(mount, stderr=subprocess.DEVNULL):
-        pytest.skip("a small disk can be mounted by root only")
+        pytest.skip("only root can mount a small disk")
     try:
         monkeypatch.setattr(Hub, "files", FILES | {"model.safetensors": bytes(200_000)})
         assert "The disk is full" in refusal()
@@ -216,8 +224,74 @@ def test_full_disk_is_told(full_hub, monkeypatch):
         subprocess.check_call(["umount", full_hub])
 
 
-def test_pins_are_read_without_importing_the_model():
-    from endpoint import model
+@pytest.fixture
+def network(tmp_path):
+    """Return a small BERT whose weights are in tmp_path."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 9}
+    config = transformers.BertConfig(hidden_size=4, intermediate_size=4, **sizes)
+    network = transformers.BertModel(config)
+    network.save_pretrained(tmp_path)
+    return network
 
-    source = weights.Path(model.__file__)
-    assert weights.pinned(source) == (model.CHECKPOINT, model.REVISION)
+
+def change_weights(folder: Path, **changes) -> None:
+    """Replace tensors of a saved network; None removes one."""
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    tensors = {**load_file(file), **changes}
+    kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    save_file(kept, file, {"format": "pt"})
+
+
+def load_refusal(network, folder: Path) -> str:
+    with pytest.raises(ModelUnavailable) as refused:
+        weights.load(type(network), folder, "cpu")
+    return str(refused.value)
+
+
+def test_network_is_loaded_for_inference_without_a_message(network, tmp_path, capfd):
+    loaded = weights.load(type(network), tmp_path, "cpu")
+    assert not loaded.training and loaded.device.type == "cpu"
+    for name, weight in network.state_dict().items():
+        assert weight.equal(loaded.state_dict()[name])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_missing_weights_are_refused_by_name(network, tmp_path):
+    change_weights(tmp_path, **{"pooler.dense.weight": None})
+    assert load_refusal(network, tmp_path) == (
+        f"The model in {tmp_path} has no weights for pooler.dense.weight."
+    )
+
+
+def test_names_of_many_missing_weights_are_shortened(network, tmp_path):
+    names = [name for name, _ in network.named_parameters()]
+    change_weights(tmp_path, **dict.fromkeys(names[:5]))
+    assert load_refusal(network, tmp_path).endswith(" and 2 more.")
+
+
+def test_weights_of_another_shape_are_refused(network, tmp_path):
+    import torch
+
+    change_weights(tmp_path, **{"pooler.dense.bias": torch.ones(5)})
+    sentence = "has weights of another shape for pooler.dense.bias."
+    assert sentence in load_refusal(network, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_weights_that_are_not_finite_are_refused(network, tmp_path, value):
+    import torch
+
+    change_weights(tmp_path, **{"pooler.dense.bias": torch.full((4,), float(value))})
+    sentence = "has weights that are not finite for pooler.dense.bias."
+    assert sentence in load_refusal(network, tmp_path)
+
+
+def test_verbosity_of_transformers_is_restored(network, tmp_path):
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    weights.load(type(network), tmp_path, "cpu")
+    assert logging.get_verbosity() == before

@@ -1,15 +1,13 @@
-"""`flask check`: what it says of a good model file and of each way to spoil one."""
+"""`flask check` on a good model file, and on one file for each possible mistake."""
 
 import re
-import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from endpoint import check
-from tests.support.server import ROOT
+from tools import check
 
 GOOD = """
     from endpoint.decoders.image import decode_image
@@ -31,116 +29,163 @@ GOOD = """
 """
 WIDTHS = "[width * self.scale for width, height in sizes]"
 WIDTH = '{"width": number}'
-# What stands in the good file, what takes its place, what is said then.
+PILLOW = "__import__('PIL.Image').Image.open(__import__('io').BytesIO(upload.data))"
+ONE_EACH = "it must return a list with one output for each input"
+# Part of the good file, what replaces it, and what is reported then.
 MISTAKES = {
-    "one output": (WIDTHS, "str(sizes)", "returned a str for 1 inputs: it must return"),
-    "too few": (WIDTHS, "sizes[:1]", "returned 1 outputs for 2 inputs"),
-    "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "wrong order: number 1 of 2 belongs to"),
-    "neighbours": (WIDTHS, "[max(sizes)[0] + len(sizes)] * len(sizes)", "neighbours"),
-    "only one": (WIDTHS, f"len(sizes) < 5 and {WIDTHS}", "returned a bool for 5"),
+    "one output": (WIDTHS, "str(sizes)", f"an object of type str: {ONE_EACH}"),
+    "too few": (WIDTHS, "sizes[:1]", f"length 1 for one of length 2: {ONE_EACH}"),
+    "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "order: output 1 of 2 belongs to"),
+    "others": (WIDTHS, "[max(sizes)[0] + len(sizes)] * len(sizes)", "the other inputs"),
+    "only one": (WIDTHS, f"len(sizes) < 5 and {WIDTHS}", "object of type bool"),
     "raises": (WIDTHS, "[1 / 0]", "fails at line 14 of .*py, return .1 / 0.: ZeroDiv"),
-    "no list": (WIDTHS, "iter(sizes)", "returned a list_iterator for 1 inputs"),
-    "no dict": (WIDTH, "number", "encode returned a int: return a dict"),
+    "no list": (WIDTHS, "iter(sizes)", "an object of type list_iterator"),
+    "no dict": (WIDTH, "number", "encode returned an object of type int"),
     "nothing": (WIDTH, "{}", "encode returned an empty dict"),
-    "no JSON": (WIDTH, '{"size": {number}}', '"size", a set, is no JSON'),
-    "no number": (WIDTH, '{"size": float("nan")}', '"size", a float, is no JSON'),
+    "no JSON": (WIDTH, '{"size": {number}}', '"size" of type set, which is not JSON'),
+    "NaN": (WIDTH, '{"size": float("nan")}', '"size" of type float, which is not JSON'),
     "no encode": ("def encode", "def encoded", r"no method encode\(self, output\)"),
     "no class": ("class Model", "class Network", "has no class Model"),
-    "no syntax": (
-        "class Model:",
-        "class Model",
-        "line 4 of .*class Model: SyntaxError",
-    ),
-    "no import": ("import inputs", "import inputz", "at line 2 .*ImportError"),
+    "no syntax": ("class Model:", "class Model", "line 4 of .*class Model: SyntaxErr"),
+    "no import": ("import decode_image", "import decode", "at line 2 .*ImportError"),
     "slow import": (
         "class Model",
         "__import__('time').sleep(1.1)\n\n    class Model",
-        "load in __init__",
+        "1.1 s .* move what it loads to __init__",
     ),
     "loading": ("= 10", "= 1 / 0", r"Model\(device\) fails at line 8"),
     "exit": ("= 10", "= exit('No weights.')", "ends the process: No weights."),
-    "junk": (
-        "decode_image(upload)",
-        "__import__('PIL.Image').Image.open(__import__('io').BytesIO(upload.data))",
-        "decode fails with UnidentifiedImageError",
-    ),
-    "all taken": (
-        "decode_image(upload).size",
-        "len(upload.data), 0",
-        "it should raise a 4xx",
-    ),
+    "invalid": ("decode_image(upload)", PILLOW, "fails with UnidentifiedImageError"),
+    "accepts all": ("decode_image(upload).size", "len(upload.data), 0", "raise a 4xx"),
 }
 
 
 def run(module):
-    done = CliRunner().invoke(check.check, [module])
-    return done.exit_code, done.output
+    result = CliRunner().invoke(check.check, [module])
+    return result.exit_code, result.output
 
 
-def test_good_model_is_told_so_with_its_figures(model_file):
-    status, told = run(model_file(GOOD).stem)
-    assert status == 0 and told.endswith("All is well.\n")
-    assert '{"width": 6400}' in told and "ms for 5" in told and "MB at most" in told
-    assert "not known" not in told
+def test_good_model_passes_with_its_measurements(model_file):
+    status, output = run(model_file(GOOD).stem)
+    assert status == 0 and output.endswith("No problem found.\n")
+    assert '{"width": 6400}' in output and "ms for 5" in output
+    assert "MB at its peak" in output and "not checked" not in output
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_mistake_is_told_in_a_sentence(model_file, mistake):
+def test_mistake_is_reported_in_a_sentence(model_file, mistake):
     good, bad, sentence = MISTAKES[mistake]
     assert good in GOOD
-    status, told = run(model_file(GOOD.replace(good, bad)).stem)
-    *_, last = told.strip().splitlines()
-    assert status == 1 and re.search(sentence, last), told
+    status, output = run(model_file(GOOD.replace(good, bad)).stem)
+    *_, last = output.strip().splitlines()
+    assert status == 1 and re.search(sentence, last), output
 
 
-def test_tensor_for_a_number_is_told(model_file):
+EAGER = "import time\ntime.sleep(1.1)\nthing = 1\n"
+LAZY = """
+def __getattr__(name):
+    import time
+    if name != "thing":
+        raise AttributeError
+    time.sleep(1.1)
+    globals()[name] = 1
+    return 1
+"""
+
+
+@pytest.mark.parametrize("library", [EAGER, LAZY])
+def test_imports_do_not_count_as_the_time_of_the_file(
+    model_file, tmp_path, monkeypatch, library
+):
+    (tmp_path / "slow_library.py").write_text(library)
+    monkeypatch.delitem(sys.modules, "slow_library", raising=False)
+    status, output = run(model_file(f"    from slow_library import thing{GOOD}").stem)
+    assert status == 0, output
+    assert re.search(r"import   [1-9][.\d]* s, 0\.\d s of it in the file", output)
+
+
+def test_tensor_instead_of_a_number_is_reported(model_file):
     pytest.importorskip("torch")
     source = GOOD.replace("width * self.scale", "torch.tensor(width)")
-    path = model_file(
-        source.replace("from endpoint", "import torch\n    from endpoint")
+    source = source.replace("from endpoint", "import torch\n    from endpoint")
+    assert (
+        '"width" of type Tensor, which is not JSON' in run(model_file(source).stem)[1]
     )
-    assert '"width", a Tensor, is no JSON' in run(path.stem)[1]
 
 
-def test_pictures_of_two_sizes_must_fit_in_a_batch(model_file):
-    source = GOOD.replace("image(upload).size", "image(upload)")
+def test_images_of_two_sizes_must_fit_in_a_batch(model_file):
     stack = "np.stack([np.asarray(size) for size in sizes]).mean((1, 2, 3)).tolist()"
-    source = source.replace(WIDTHS, stack).replace(
-        "from", "import numpy as np\n    from"
+    source = GOOD.replace("image(upload).size", "image(upload)").replace(WIDTHS, stack)
+    source = source.replace("from", "import numpy as np\n    from")
+    status, output = run(model_file(source).stem)
+    assert status == 1 and "np.stack" in output and "same shape" in output
+
+
+def test_step_that_hangs_is_reported_with_its_line(model_file, monkeypatch):
+    monkeypatch.setattr(check, "STEP_TIMEOUT", 1)
+    source = GOOD.replace(WIDTHS, "__import__('time').sleep(9)")
+    status, output = run(model_file(source).stem)
+    assert status == 1 and "predict takes over 1 s at line 14" in output
+
+
+def test_equal_answers_leave_the_order_unchecked(model_file):
+    status, output = run(model_file(GOOD.replace(WIDTH, '{"width": 0}')).stem)
+    assert status == 0 and "order    not checked" in output
+    assert "has the same answer" in output
+
+
+def test_other_batch_key_leaves_the_order_unchecked(model_file):
+    key = "max_batch = 5\n        batch_key = staticmethod(lambda size: size)"
+    status, output = run(model_file(GOOD.replace("max_batch = 5", key)).stem)
+    assert status == 0 and "another batch_key" in output
+
+
+def test_model_for_audio_needs_an_example(model_file):
+    source = GOOD.replace("max_batch = 5", "accepts = 'audio/*'")
+    assert "that accepts audio/* needs an example" in run(model_file(source).stem)[1]
+
+
+def test_missing_weights_are_reported(model_file, tmp_path, monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    from safetensors.torch import load_file, save_file
+
+    size = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    config = transformers.ViTConfig(intermediate_size=8, image_size=16, **size)
+    transformers.ViTModel(config).save_pretrained(tmp_path / "vit")
+    tensors = load_file(tmp_path / "vit" / "model.safetensors")
+    del tensors["layernorm.weight"]
+    save_file(tensors, tmp_path / "vit" / "model.safetensors", {"format": "pt"})
+    load = f"weights.load(ViTModel, weights.Path({str(tmp_path / 'vit')!r}), device)"
+    source = "    from transformers import ViTModel\n    from endpoint import weights"
+    status, output = run(model_file(source + GOOD.replace("10", load)).stem)
+    sentence = (
+        r"ends the process: The model in .* has no weights for layernorm.weight\."
     )
-    status, told = run(model_file(source).stem)
-    assert status == 1 and "np.stack" in told and "same shape" in told
+    assert status == 1 and re.search(sentence, output), output
 
 
-def test_step_that_hangs_is_told_with_its_line(model_file, monkeypatch):
-    monkeypatch.setattr(check, "LIMIT", 0.3)
-    status, told = run(
-        model_file(GOOD.replace(WIDTHS, "__import__('time').sleep(9)")).stem
-    )
-    assert status == 1 and "predict takes over 0.3 s at line 14" in told
-
-
-def test_model_that_answers_alike_leaves_the_order_open(model_file):
-    status, told = run(model_file(GOOD.replace(WIDTH, '{"width": 0}')).stem)
-    assert status == 0 and "order    not known" in told
-
-
-def test_module_that_is_none_is_told():
+def test_unknown_module_is_reported():
     for module in ("nothing", "nothing.at.all", "tests"):
         assert run(module)[0] == 1
     assert "There is no module nothing." in run("nothing")[1]
 
 
-@pytest.mark.parametrize("name", ["tests.support.fake_model", "tests/support/fake_model.py"])
-def test_module_runs_by_itself(name):
-    command = [sys.executable, "-m", "tools.check", name]
-    assert b"All is well." in subprocess.check_output(command, cwd=ROOT)
+@pytest.mark.parametrize(
+    "name", ["tests.support.fake_model", "tests/support/fake_model.py"]
+)
+def test_module_is_named_with_dots_or_by_its_path(flask, name):
+    assert "No problem found." in flask("check", name)[1]
 
 
-def test_pictures_are_alike_within_a_hundredth():
+def test_module_of_the_settings_is_the_default(flask, monkeypatch):
+    monkeypatch.setenv("ENDPOINT_MODULE", "tests.support.fake_model")
+    assert "640 by 427" in flask("check")[1]
+
+
+def test_images_are_close_within_one_percent():
     grey, brighter = (Image.new("RGB", (9, 9), (99 + more,) * 3) for more in (0, 30))
-    hair = grey.copy()
-    hair.putpixel((4, 4), (100, 99, 99))
-    assert check.same(grey, hair) and not check.same(grey, brighter)
-    assert not check.same(grey, grey.resize((9, 8)))
-    assert check.shown(grey) == "a picture of 9 x 9"
+    almost = grey.copy()
+    almost.putpixel((4, 4), (100, 99, 99))
+    assert check.is_close(grey, almost) and not check.is_close(grey, brighter)
+    assert not check.is_close(grey, grey.resize((9, 8)))
+    assert check.shorten(grey) == "an image of 9 x 9"

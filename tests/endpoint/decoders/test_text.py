@@ -15,7 +15,7 @@ URLENCODED = "application/x-www-form-urlencoded"
 
 
 @pytest.mark.parametrize(
-    "request_",
+    "sent",
     (
         {"json": {"text": " so good\n"}},
         {"data": {"text": "so good"}, "content_type": FORM},
@@ -27,13 +27,13 @@ URLENCODED = "application/x-www-form-urlencoded"
     ),
     ids=str,
 )
-def test_every_way_of_sending_a_text_gives_the_same_text(request_):
-    (upload,) = parse("text/plain", **request_)
+def test_every_way_of_sending_a_text_gives_the_same_text(sent):
+    (upload,) = parse("text/plain", **sent)
     assert decode_text(upload) == "so good"
 
 
 @pytest.mark.parametrize(
-    "request_, status, part",
+    "sent, status, part",
     (
         ({"json": {"text": ""}}, 400, '{"text": "..."}'),
         ({"json": {"text": 5}}, 400, "Send one text"),
@@ -51,9 +51,9 @@ def test_every_way_of_sending_a_text_gives_the_same_text(request_):
     ),
     ids=lambda value: str(value)[:60],
 )
-def test_request_without_one_valid_text_is_refused(request_, status, part):
+def test_request_without_one_valid_text_is_refused(sent, status, part):
     def decode():
-        return [decode_text(upload) for upload in parse("text/*", **request_)]
+        return [decode_text(upload) for upload in parse("text/*", **sent)]
 
     code, sentence = refusal(decode)
     assert (code, part in sentence) == (status, True)

@@ -1,0 +1,97 @@
+"""What a model file defines, with the defaults for what it leaves out."""
+
+import pytest
+
+from endpoint.model_info import ModelInfo, load_model
+from endpoint.uploads import Upload
+
+PLAIN = """
+    class Model:
+        def __init__(self, device):
+            self.device = device
+
+        def decode(self, upload):
+            return upload.data
+
+        def predict(self, inputs):
+            return inputs
+
+        def encode(self, output):
+            return {"text": output.decode()}
+"""
+
+
+class Plain:
+    pass
+
+
+class Complete:
+    name, revision = "complete", "abc"
+    accepts = "audio/*"
+    fields = {"language": "The language that is spoken."}
+    routes = ("top",)
+    max_batch = 7
+    example = Upload(b"RIFF")
+
+    def batch_key(self, input):
+        return len(input)
+
+    def draw(self, output):
+        return f"drawn {output}"
+
+
+def test_model_without_attributes_has_the_defaults():
+    info = ModelInfo.of(Plain(), "my.module", "cpu")
+    assert (info.name, info.revision, info.device) == ("my.module", None, "cpu")
+    assert (info.accepts, info.fields, info.routes) == ("image/*", {}, ())
+    assert (info.max_batch, info.example, info.draw) == (32, None, None)
+    assert info.batch_key("a") == info.batch_key("bb")
+
+
+def test_attributes_of_the_model_are_used():
+    info = ModelInfo.of(Complete(), "my.module", "cuda:1")
+    assert (info.name, info.revision, info.device) == ("complete", "abc", "cuda:1")
+    assert (info.accepts, info.routes, info.max_batch) == ("audio/*", ("top",), 7)
+    assert (info.fields, info.example) == (Complete.fields, Complete.example)
+    assert (info.batch_key("bb"), info.draw("a")) == (2, "drawn a")
+
+
+def test_device_of_the_model_is_the_one_it_was_loaded_on():
+    model = Plain()
+    model.device = "wrong"
+    assert ModelInfo.of(model, "my.module", "cpu").device == "cpu"
+
+
+@pytest.mark.parametrize("revision, version", [(None, "a/b"), ("1", "a/b@1")])
+def test_version_names_the_revision_if_there_is_one(revision, version):
+    assert ModelInfo("a/b", revision=revision).version == version
+
+
+def test_info_is_shown_as_json():
+    assert ModelInfo.of(Complete(), "my.module", "cpu").to_json() == {
+        "model": "complete",
+        "revision": "abc",
+        "device": "cpu",
+        "accepts": "audio/*",
+        "fields": Complete.fields,
+        "routes": ("top",),
+    }
+
+
+def test_model_is_loaded_from_its_module_onto_the_device(model_file, caplog):
+    caplog.set_level("INFO", "endpoint")
+    path = model_file(PLAIN)
+    model, info = load_model(path.stem, "cuda:3")
+    assert (model.device, info.device, info.name) == ("cuda:3", "cuda:3", path.stem)
+    assert f"Serving {path.stem} on cuda:3." in caplog.text
+
+
+def test_device_is_found_if_none_is_given(model_file, monkeypatch):
+    monkeypatch.setattr("endpoint.model_info.find_device", lambda device: device or "x")
+    model, info = load_model(model_file(PLAIN).stem)
+    assert (model.device, info.device) == ("x", "x")
+
+
+def test_module_that_is_missing_is_an_error():
+    with pytest.raises(ModuleNotFoundError, match="tests.nothing"):
+        load_model("tests.nothing", "cpu")

@@ -1,0 +1,54 @@
+"""Sources of `flask predict`: what a folder holds, and the limits of a URL."""
+
+import time
+
+import pytest
+from werkzeug.wrappers import Response
+
+from tests.support.images import make_image as picture
+from tools import predict_sources
+from tools.predict_sources import InputError, expand_sources, read_source
+
+
+def test_folder_expands_to_the_files_that_the_model_accepts(folder):
+    images = [str(path) for path in sorted(folder.rglob("*.[pw]*"))]
+    assert list(expand_sources([str(folder)], "image/*")) == images
+    assert list(expand_sources([str(folder)], "text/plain")) == [f"{folder}/notes.txt"]
+
+
+def test_sources_that_are_no_folder_are_kept(folder):
+    odd = folder / "odd[1].png"
+    odd.write_bytes(b"")
+    sources = [str(odd), "-", "missing.png", "missing*.png", "http://host/*.png"]
+    assert list(expand_sources(sources, "image/*")) == sources
+
+
+def test_url_is_fetched_within_a_limit_of_bytes(serve):
+    bodies = {"/a.png": picture(9, 9), "/large": bytes(10_001)}
+
+    def app(environ, start):
+        body = bodies.get(environ["PATH_INFO"])
+        return Response(body, 200 if body else 404)(environ, start)
+
+    url = serve(app)
+    assert read_source(f"{url}/a.png", 10_000) == bodies["/a.png"]
+    problems = {
+        f"{url}/large": "It has over 10,000 bytes",
+        f"{url}/none": "It cannot be fetched: HTTP Error 404",
+        "http://127.0.0.1:9/a.png": "It cannot be fetched: .*refused",
+        "http://[": "It cannot be fetched: ",
+    }
+    for source, problem in problems.items():
+        with pytest.raises(InputError, match=problem):
+            read_source(source, 10_000)
+
+
+def test_url_that_never_ends_is_given_up(serve, monkeypatch):
+    def drip():
+        while True:
+            yield b"0"
+            time.sleep(0.1)
+
+    monkeypatch.setattr(predict_sources, "FETCH_TIMEOUT", 0.5)
+    with pytest.raises(InputError, match="Fetching it takes over 0.5 s"):
+        read_source(serve(Response(drip())), 10_000)
