@@ -62,10 +62,7 @@ class Job:
     def finish(self, output: Any = None, error: BaseException | None = None) -> None:
         """Hand over the output or an error; only the first call has an effect."""
         with suppress(InvalidStateError):
-            if error is None:
-                self._future.set_result(output)
-            else:
-                self._future.set_exception(error)
+            self._future.set_result((output, error))
             self.enter("done")
 
     def finish_if_stale(self) -> bool:
@@ -84,9 +81,12 @@ class Job:
     def result(self) -> Any:
         """Wait for the output; raise the error that took its place."""
         try:
-            return self._future.result(self.time_left())
+            output, error = self._future.result(self.time_left())
         except TimeoutError:
-            raise DeadlineExceeded from None
+            error = DeadlineExceeded()
+        if error is not None:
+            raise error
+        return output
 
 
 class JobQueue:
