@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import endpoint
-from endpoint import create_app
+from endpoint import commands, create_app
 from tests.support.apps import FAKE_MODEL, wait_until
 from tests.support.server import ROOT, SCRIPTS, Server
 
@@ -60,7 +60,7 @@ def test_command_is_imported_when_it_is_called(name):
 
 
 def test_commands_are_absent_without_tools(monkeypatch, tmp_path):
-    monkeypatch.setattr(endpoint, "TOOLS", tmp_path)
+    monkeypatch.setattr(commands, "TOOLS", tmp_path)
     commands = create_app(FAKE_MODEL).cli
     assert commands.list_commands(None) == []
     assert commands.get_command(None, "check") is None
