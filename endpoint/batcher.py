@@ -174,7 +174,7 @@ class Batcher:
             self._decode(upload, job)
             self.queue.put(job)
         except BaseException as error:
-            self.queue.release()
+            self.queue.use_slots(-1)
             job.finish(error=error)
         if self.state == State.FAILED:  # No thread reads the queue any more.
             job.finish(error=jobs.NotReady(self.reason))

@@ -101,12 +101,8 @@ class JobQueue:
         """Take a slot, waiting for one up to `timeout` seconds."""
         with self._changed:
             is_free = self._changed.wait_for(lambda: self.pending < self.size, timeout)
-            self._use_slots(int(is_free))
+            self.use_slots(int(is_free))
             return is_free
-
-    def release(self) -> None:
-        with self._changed:
-            self._use_slots(-1)
 
     def put(self, job: Job) -> None:
         """Append a decoded job that holds a slot."""
@@ -144,10 +140,12 @@ class JobQueue:
             return waiting
 
     def _replace(self, waiting: list[Job]) -> None:
-        self._use_slots(len(waiting) - len(self._waiting))
+        self.use_slots(len(waiting) - len(self._waiting))
         self._waiting = waiting
 
-    def _use_slots(self, count: int) -> None:
-        self.pending += count
-        telemetry.queue_size.set(self.pending)
-        self._changed.notify_all()
+    def use_slots(self, count: int) -> None:
+        """Take slots, or give them back with a negative count."""
+        with self._changed:
+            self.pending += count
+            telemetry.queue_size.set(self.pending)
+            self._changed.notify_all()

@@ -1,16 +1,14 @@
 """ENDPOINT_* environment variables: the type, default and bounds of each."""
 
-import logging
 import os
 import sys
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-log = logging.getLogger(__name__)
+from endpoint.renamed import rename_variables
 
 EXIT_BOOT_FAILED = 3  # gunicorn stops at this status; a restart would not help
-RENAMED = {"ENDPOINT_APP": "ENDPOINT_MODULE"}  # old names work until the next release
 DEVICE, API_KEY = r"^([a-z]+(:\d+)?)?$", "^[!-~]+$"
 
 
@@ -34,10 +32,7 @@ class Settings(BaseModel, frozen=True, allow_inf_nan=False):
 
 def read_settings() -> Settings:
     """Read the environment; a wrong value ends the process with one sentence."""
-    for old, new in RENAMED.items():
-        if old in os.environ and new not in os.environ:
-            log.warning("%s is now %s; use the new name.", old, new)
-            os.environ[new] = os.environ[old]
+    rename_variables()
     values: dict[str, Any] = {}
     for name in Settings.model_fields:
         value = os.environ.get(f"ENDPOINT_{name.upper()}")

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import re
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ import prometheus_client as prometheus
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from endpoint.renamed import with_old_metrics
 from endpoint.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,6 @@ batch_size = Histogram(
 stage_seconds = Histogram(
     "endpoint_stage_seconds", "Seconds in a stage.", ["stage"], buckets=SECONDS
 )
-# Metrics are also exported under their old names until the next release.
-OLD_NAMES = {"queue_size": "queued", "batch_splits": "splits"}
 
 
 def metrics() -> str:
@@ -41,11 +39,7 @@ def metrics() -> str:
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = prometheus.CollectorRegistry()
         MultiProcessCollector(registry)
-    text = prometheus.generate_latest(registry).decode()
-    for new, old in OLD_NAMES.items():
-        lines = re.findall(rf"^.*\bendpoint_{new}(?:_total)?\b.*\n", text, re.M)
-        text += "".join(lines).replace(f"endpoint_{new}", f"endpoint_{old}")
-    return text
+    return with_old_metrics(prometheus.generate_latest(registry).decode())
 
 
 class JSONFormatter(logging.Formatter):

@@ -61,7 +61,9 @@ def usage(accepts: str) -> str:
     )
 
 
-def parse_uploads(request: Request, accepts: str, route: str = "") -> list[Upload]:
+def parse_uploads(
+    request: Request, accepts: str = "image/*", route: str = ""
+) -> list[Upload]:
     """Return the request's uploads in order; 400 without one, 413 over a limit."""
     data, kind = read_body(request), accepts.partition("/")[0]
     is_text = kind not in SAMPLE_NAMES  # Values alone are then an upload.

@@ -11,14 +11,10 @@ from endpoint.settings import read_settings
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
 ORIGIN = "origin"  # a file in a baked folder that holds the model's name@revision
-# Caches that are read after HF_HOME and never written: Runpod's cached models, and
-# what HF_HOME=/workspace leaves on a pod's volume.
+# Read after HF_HOME, never written: Runpod's cached models, and a pod's own volume.
 EXTRA_CACHES = ("/runpod-volume/huggingface-cache/hub", "/workspace/hub")
 SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")  # configuration, vocabulary
-HINT = (
-    "Set ENDPOINT_MODEL to a folder that holds the model, or to demo for the small "
-    "model in this repository."
-)
+HINT = "Set ENDPOINT_MODEL to a folder with the model, or to demo, the bundled model."
 
 
 class Checkpoint(NamedTuple):

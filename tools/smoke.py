@@ -138,7 +138,8 @@ class Endpoint:
             with open_url(Request(f"{self.url}{path}", data, headers)) as response:
                 body, received = response.read(), response.headers
         except (OSError, HTTPException, ValueError) as error:
-            raise CheckFailed(f"no response: {error}") from None
+            reason = getattr(error, "reason", error)
+            raise CheckFailed(f"no response: {reason}") from None
         stages = received.get("Server-Timing", "no Server-Timing")
         total = 1000 * (time.monotonic() - started)
         timings = f"{total:.0f} ms; {stages.replace(';dur=', ' ')}"

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import time
 
+from werkzeug.wrappers import Response
+
 from endpoint import create_app
 from tests.support import fake_model as fake
 from tests.support.images import make_image
@@ -25,6 +27,18 @@ def test_globs_files_and_standard_input_are_answered(flask, folder):
     )
     answers = [line.split("\t")[1] for line in lines.splitlines()]
     assert (status, answers) == (0, ["31 by 8", "32 by 8", "7 by 7"])
+
+
+def test_urls_are_answered(flask, serve):
+    def app(environ, start):
+        found = environ["PATH_INFO"] == "/a.png"
+        body, status = (make_image(9, 9), 200) if found else ("", 404)
+        return Response(body, status)(environ, start)
+
+    url = serve(app)
+    status, lines, errors = flask("predict", f"{url}/a.png", f"{url}/none")
+    assert (status, lines) == (1, f"{url}/a.png\t9 by 9\n")
+    assert f"{url}/none: It cannot be fetched: HTTP Error 404" in errors
 
 
 def test_file_that_is_named_twice_is_answered_once(flask, folder):
