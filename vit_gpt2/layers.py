@@ -179,7 +179,7 @@ class Network:
         (layers,) = (part for part in vit.modules() if isinstance(part, nn.ModuleList))
         self.embeddings, self.layernorm = vit.embeddings, vit.layernorm
         self.encoder_layers = [EncoderLayer(layer, num_heads) for layer in layers]
-        # Only there where the encoder and the decoder differ in width.
+        # It exists only if the encoder and the decoder differ in width.
         self.enc_to_dec_proj = getattr(network, "enc_to_dec_proj", nn.Identity())
         num_heads = gpt2.config.n_head
         self.wte, self.wpe = gpt2.wte.weight, gpt2.wpe.weight
