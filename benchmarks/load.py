@@ -4,7 +4,6 @@
 which reads the same uploads and answers at once.
 """
 
-import argparse
 import asyncio
 import json
 import socket
@@ -189,25 +188,3 @@ def measure(
         for part in parts:
             total.add(part.result())
     return total
-
-
-def main() -> None:
-    from benchmarks import pictures, servers
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256])
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=5)
-    options = parser.parse_args()
-    messages = [request(picture.data) for picture in pictures.mix()]
-    with servers.Server("noop", None) as server:
-        server.wait(messages[0])
-        for number in options.clients:
-            answers = measure(
-                server.port, messages, number, options.seconds, options.processes
-            )
-            print(number, "clients:", json.dumps(answers.summary()))
-
-
-if __name__ == "__main__":
-    main()

@@ -30,10 +30,8 @@ class ModelUnavailable(SystemExit):
 
 
 def resolve(default: str, revision: str | None = None) -> Checkpoint:
-    """Return `ENDPOINT_MODEL`, else `default` at its pinned revision.
-
-    `ENDPOINT_MODEL` is `demo`, a folder, or a hub name with an optional `@revision`.
-    Raises ModelUnavailable.
+    """Return `ENDPOINT_MODEL` (demo, a folder or a hub name, with or without a
+    revision), else `default` at its pinned revision; or raise ModelUnavailable.
     """
     pinned = f"{default}@{revision}" if revision else default
     wanted = read_settings().model or pinned
@@ -51,11 +49,7 @@ def resolve(default: str, revision: str | None = None) -> Checkpoint:
 
 
 def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
-    """Return a transformers network for inference, or raise ModelUnavailable.
-
-    transformers fills missing weights with random numbers; here they are an error, as
-    are weights of another shape and weights that are not finite.
-    """
+    """Return a transformers network; missing or broken weights are ModelUnavailable."""
     from transformers.utils import logging  # takes a second; not all models need it
 
     logging.disable_progress_bar()  # Loading takes seconds.

@@ -115,20 +115,6 @@ def test_api_key_that_no_header_can_carry_is_refused(monkeypatch, capsys, key):
     assert refusal(capsys) == expected
 
 
-def test_old_name_works_with_one_warning(monkeypatch, caplog):
-    monkeypatch.setenv("ENDPOINT_APP", "tests.support.fake_model")
-    for _ in range(3):
-        assert read_settings().module == "tests.support.fake_model"
-    (record,) = caplog.records
-    assert "ENDPOINT_APP is now ENDPOINT_MODULE" in record.getMessage()
-
-
-def test_new_name_is_used_before_the_old_one(monkeypatch, caplog):
-    monkeypatch.setenv("ENDPOINT_APP", "old")
-    monkeypatch.setenv("ENDPOINT_MODULE", "new")
-    assert read_settings().module == "new" and not caplog.records
-
-
 def test_wrong_setting_ends_the_process_with_one_sentence(monkeypatch):
     monkeypatch.setenv("ENDPOINT_QUEUE", "2.5")
     program = "import endpoint; endpoint.create_app('tests.support.fake_model')"

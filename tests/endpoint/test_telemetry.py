@@ -56,22 +56,6 @@ def test_metrics_have_their_names():
     assert sample("endpoint_ready") in (0, 1)
 
 
-def test_old_names_are_exported_with_the_same_values():
-    telemetry.batch_splits.labels("error").inc()
-    telemetry.queue_size.set(5)
-    assert sample("endpoint_queued") == sample("endpoint_queue_size") == 5
-    labels = '{reason="error"}'
-    splits = sample("endpoint_batch_splits_total", labels)
-    assert sample("endpoint_splits_total", labels) == splits >= 1
-    telemetry.queue_size.set(0)
-
-
-def test_old_names_have_their_help_and_type():
-    for old in ("endpoint_queued", "endpoint_splits_total"):
-        assert f"# HELP {old} " in telemetry.metrics()
-        assert f"# TYPE {old} " in telemetry.metrics()
-
-
 def test_metrics_are_a_format_that_prometheus_reads():
     from prometheus_client.parser import text_string_to_metric_families
 
