@@ -1,4 +1,4 @@
-"""How many requests a second the load generator can send: a server that does nothing."""
+"""The ceiling of the load generator: its requests to a server that does nothing."""
 
 import argparse
 import json

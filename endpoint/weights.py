@@ -131,16 +131,13 @@ def _from_hub(name: str, revision: str) -> Path:
             if not (problem := validate(folder)):
                 return folder
     try:
-        # One request with a timeout first: snapshot_download tries an unreachable hub
-        # six times, which takes 23 s.
+        # With a timeout: snapshot_download retries an unreachable hub for 23 s.
         found = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
         is_safe = any(file.rfilename.endswith(".safetensors") for file in found)
         patterns = [*SMALL_FILES, "*.safetensors" if is_safe else "*.bin"]
         folder = Path(download(allow_patterns=patterns))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        if "No space left" in reason:
-            problem, reason = "The disk is full.", "HF_HOME needs more space"
         failure = f"Download failed ({type(error).__name__}: {reason})."
         raise ModelUnavailable(f"{problem} {failure} {HINT}") from error
     if problem := validate(folder):

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 import endpoint
-from endpoint import commands, create_app
+from endpoint import create_app
 from tests.support.apps import FAKE_MODEL, wait_until
-from tests.support.server import ROOT, SCRIPTS, Server
+from tests.support.server import ROOT, Server
 
 COMMANDS = ("bake", "check", "predict", "smoke")
 
