@@ -1,26 +1,32 @@
-# Each target sets up what it needs, with a Poetry of its own in .poetry/: the version
-# that wrote the lock, and a plugin that lets it follow pip's index, be that a company's
-# mirror or one that serves HTML only. Your own serves as well: make POETRY=poetry run
+# Each target first installs what it needs: Poetry into .poetry/, and the packages of
+# poetry.lock into .venv/. To use your own Poetry, run: make run POETRY=poetry
 PYTHON ?= python3
 PORT ?= 8000
 MODEL ?=
 POETRY ?= .poetry/bin/poetry
 
 .PHONY: run test lint bench
+# tools.prefetch downloads the model's weights. It prints "demo" where it cannot, and
+# nothing where the model file finds its weights itself.
 run: .venv/installed
 	@model="$(MODEL)"; \
-	[ -n "$$model" ] || model=$$($(POETRY) run python -m tools.prefetch) || exit; \
-	ENDPOINT_MODEL="$$model" exec $(POETRY) run flask run --port $(PORT)
+	[ -n "$$model" ] || [ ! -f tools/prefetch.py ] || \
+	  model=$$($(POETRY) run python -m tools.prefetch) || exit; \
+	[ -z "$$model" ] || export ENDPOINT_MODEL="$$model"; \
+	exec $(POETRY) run flask run --port $(PORT)
 
+# The coverage report stands above pytest's last line.
 test: .venv/tested
 	$(POETRY) run pytest --cov
 
 lint: .venv/tested
 	$(POETRY) run pre-commit run --all-files
 
-# This endpoint beside its peers: an hour and a half on a machine that is idle else.
+# Compare this endpoint with other servers. It takes an hour and a half, and the results
+# only count if nothing else runs on the machine.
 bench: .bench/installed
-	[ -d .bench/full ] || .bench/bin/python -m benchmarks.checkpoint --full .bench/full
+	[ -d .bench/full ] || \
+	  .bench/bin/python -m tests.support.random_checkpoint --full .bench/full
 	.bench/bin/python -m benchmarks.run --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.run --checkpoint .bench/full --rounds 1 \
 	  --servers ours litserve-bf16 bentoml-bf16 mosec-bf16 ray-bf16 \
@@ -33,31 +39,56 @@ bench: .bench/installed
 	.bench/bin/python -m benchmarks.report
 
 .venv/installed: poetry.lock $(filter .poetry/%,$(POETRY))
-	$(POETRY) env use --quiet $(PYTHON)
+	$(POETRY) env use $(python)
 	$(INSTALL) --only main
 	@touch $@
 
-# Tests also run the examples, the routes to production and the page in a browser.
+# The tests also run the examples, the deployments and the page in a browser.
 .venv/tested: .venv/installed
 	$(INSTALL) --with demo,examples,deploy,browser
 	@touch $@
 
+# The plugin poetry-plugin-pypi-mirror makes Poetry use pip's index, which may be a
+# company's mirror or an index that has only HTML pages.
 INSTALL = index=$$(PATH=.poetry/bin:$$PATH python3 -c "$$PIP_INDEX"); \
 	POETRY_PYPI_MIRROR_URL=$${POETRY_PYPI_MIRROR_URL:-$$index} $(POETRY) install
 
-# The peers live apart, so that they change nothing here; torch and transformers are ours.
+# The other servers have their own environment, which changes nothing in .venv/. It
+# borrows torch and transformers from there.
 .bench/installed: .venv/installed benchmarks/requirements.txt
 	.venv/bin/python -m venv .bench
 	ls -d $(CURDIR)/.venv/lib/*/site-packages >$$(ls -d .bench/lib/*/site-packages)/ours.pth
 	.bench/bin/pip install --quiet --requirement benchmarks/requirements.txt
 	@touch $@
 
+# The version of Poetry that wrote poetry.lock.
 .poetry/bin/poetry:
-	$(PYTHON) -m venv .poetry
+	$(python) -m venv .poetry
 	.poetry/bin/pip install --quiet poetry==2.5.1 poetry-plugin-pypi-mirror==0.6.5
 
-# The index that pip would ask, from its environment, its configuration or by default.
+# pip's index: from the environment, from pip's configuration, or the default one.
 export define PIP_INDEX
 from pip._internal.commands import create_command
 print(create_command("download").parse_args([])[0].index_url.rstrip("/") + "/")
 endef
+
+# The Python to install with: the one in use or else the first supported one. Of these,
+# 3.13 comes first because the Dockerfile uses it.
+PYTHONS := $(if $(wildcard .venv/installed),.venv/bin/python) $(PYTHON) \
+  python3.13 python3.12 python3.11 python3.14
+supported = import sys; v = sys.version_info[:3]; \
+  sys.exit(not ((3, 11) <= v < (3, 15) and v != (3, 14, 1)))
+version = import platform; print("is Python", platform.python_version())
+python := $(shell for python in $(PYTHONS); do \
+  $$python -c '$(supported)' 2>/dev/null && echo $$python && break; done)
+
+ifeq ($(python),)
+found := $(shell $(PYTHON) -c '$(version)' 2>/dev/null || echo was not found)
+$(shell echo "Python 3.11 to 3.14 (except 3.14.1) is needed, but $(PYTHON) $(found): \
+  install python3.13, for example, or name a supported one with \`make \
+  $(or $(MAKECMDGOALS),run) PYTHON=/path/to/python3.13\`." >&2)
+# With --question, make runs nothing and ends with status 1. It adds no message.
+MAKEFLAGS += --question
+else ifeq ($(filter $(PYTHON) .venv/bin/python,$(python)),)
+$(info $(PYTHON) is not supported, so $(python) is used.)
+endif

@@ -1,26 +1,22 @@
 """A model behind HTTP: `flask run`, or `gunicorn`, which calls `endpoint:serve()`."""
 
-import importlib
 import os
 from functools import partial
-from pathlib import Path
 
 import click
 from flask import Flask
-from flask.cli import AppGroup
 from flask.helpers import get_debug_flag
 from flask.json.provider import DefaultJSONProvider
 from werkzeug.serving import is_running_from_reloader
 
 from endpoint.app import routes
 from endpoint.batcher import Batcher
+from endpoint.commands import Commands
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import error_response
 from endpoint.settings import read_settings
 from endpoint.telemetry import configure_logging
 from endpoint.uploads import InMemoryRequest
-
-TOOLS = Path(__file__).parent.parent / "tools"
 
 
 def create_app(module: str | None = None) -> Flask:
@@ -63,17 +59,3 @@ def is_flask_run() -> bool:
     reload = context.params.get("reload")
     reloads = get_debug_flag() if reload is None else reload
     return is_running_from_reloader() or not reloads
-
-
-class Commands(AppGroup):
-    """`flask check` and the like: modules of tools/, imported only when called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        names = ("bake", "check", "predict", "smoke")
-        return [name for name in names if (TOOLS / f"{name}.py").is_file()]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        exists = name in self.list_commands(ctx)
-        return (
-            getattr(importlib.import_module(f"tools.{name}"), name) if exists else None
-        )

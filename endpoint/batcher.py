@@ -31,9 +31,7 @@ EXIT_CRASHED = 1  # gunicorn replaces a worker that exits with this status
 
 
 class State(StrEnum):
-    LOADING = "loading"
-    READY = "ready"
-    FAILED = "failed"
+    LOADING, READY, FAILED = "loading", "ready", "failed"
 
 
 class GPUFailed(Exception):
@@ -176,7 +174,7 @@ class Batcher:
             self._decode(upload, job)
             self.queue.put(job)
         except BaseException as error:
-            self.queue.release()
+            self.queue.use_slots(-1)
             job.finish(error=error)
         if self.state == State.FAILED:  # No thread reads the queue any more.
             job.finish(error=jobs.NotReady(self.reason))
@@ -196,22 +194,19 @@ class Batcher:
 
     def _run(self) -> None:
         """Load the model, then run batches until the process ends."""
+        reason, status = "The model cannot be loaded", EXIT_BOOT_FAILED
         try:
             self._load_model()
-        except SystemExit as sentence:
-            return self._abort("The model cannot be loaded", sentence, EXIT_BOOT_FAILED)
-        except Exception as error:
-            log.exception("The model's own error:")
-            cause = repr(error)
-            return self._abort("The model cannot be loaded", cause, EXIT_BOOT_FAILED)
-        try:
+            reason, status = "The model thread has ended", EXIT_CRASHED
             while self.state == State.READY:
                 self.runner.run_next_batch(self.model)
         except GPUFailed as error:
             self._abort("The GPU has failed", error)
+        except SystemExit as sentence:
+            self._abort(reason, sentence, status)
         except BaseException as error:
             log.exception("The model's own error:")
-            self._abort("The model thread has ended", repr(error))
+            self._abort(reason, repr(error), status)
 
     def _load_model(self) -> None:
         """Load the model and warm it up with its own example."""
@@ -231,9 +226,7 @@ class Batcher:
             if state == State.FAILED:
                 self._abort(reason)
 
-    def _abort(
-        self, reason: str, cause: object = "", status: int = EXIT_CRASHED
-    ) -> None:
+    def _abort(self, reason: str, cause: Any = "", status: int = EXIT_CRASHED) -> None:
         """Refuse all jobs, let the responses leave, end the process.
 
         Clients read the reason alone; the log also has the cause.

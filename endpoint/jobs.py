@@ -62,10 +62,7 @@ class Job:
     def finish(self, output: Any = None, error: BaseException | None = None) -> None:
         """Hand over the output or an error; only the first call has an effect."""
         with suppress(InvalidStateError):
-            if error is None:
-                self._future.set_result(output)
-            else:
-                self._future.set_exception(error)
+            self._future.set_result((output, error))
             self.enter("done")
 
     def finish_if_stale(self) -> bool:
@@ -84,9 +81,12 @@ class Job:
     def result(self) -> Any:
         """Wait for the output; raise the error that took its place."""
         try:
-            return self._future.result(self.time_left())
+            output, error = self._future.result(self.time_left())
         except TimeoutError:
-            raise DeadlineExceeded from None
+            error = DeadlineExceeded()
+        if error is not None:
+            raise error
+        return output
 
 
 class JobQueue:
@@ -101,12 +101,8 @@ class JobQueue:
         """Take a slot, waiting for one up to `timeout` seconds."""
         with self._changed:
             is_free = self._changed.wait_for(lambda: self.pending < self.size, timeout)
-            self._use_slots(int(is_free))
+            self.use_slots(int(is_free))
             return is_free
-
-    def release(self) -> None:
-        with self._changed:
-            self._use_slots(-1)
 
     def put(self, job: Job) -> None:
         """Append a decoded job that holds a slot."""
@@ -144,10 +140,12 @@ class JobQueue:
             return waiting
 
     def _replace(self, waiting: list[Job]) -> None:
-        self._use_slots(len(waiting) - len(self._waiting))
+        self.use_slots(len(waiting) - len(self._waiting))
         self._waiting = waiting
 
-    def _use_slots(self, count: int) -> None:
-        self.pending += count
-        telemetry.queue_size.set(self.pending)
-        self._changed.notify_all()
+    def use_slots(self, count: int) -> None:
+        """Take slots, or give them back with a negative count."""
+        with self._changed:
+            self.pending += count
+            telemetry.queue_size.set(self.pending)
+            self._changed.notify_all()

@@ -3,47 +3,34 @@
 import json
 import logging
 import os
-import re
-import time
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import prometheus_client as prometheus
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from endpoint.renamed import with_old_metrics
 from endpoint.settings import read_settings
 
 log = logging.getLogger(__name__)
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 90)
+LiveSum = partial(Gauge, multiprocess_mode="livesum")  # over the running workers
 
 requests = Counter("endpoint_requests", "Requests answered, by status.", ["status"])
-stage_seconds = Histogram(
-    "endpoint_stage_seconds",
-    "Seconds of an input in a stage.",
-    ["stage"],
-    buckets=SECONDS,
-)
+dropped = Counter("endpoint_dropped", "Inputs that were not run.", ["reason"])
+batch_splits = Counter("endpoint_batch_splits", "Batches split in half.", ["reason"])
+queue_size = LiveSum("endpoint_queue_size", "Inputs that are decoded or wait.")
+ready = LiveSum("endpoint_ready", "Processes whose model is ready.")
 batch_size = Histogram(
     "endpoint_batch_size", "Inputs in a call of predict.", buckets=BATCH_SIZES
 )
-queue_size = Gauge(
-    "endpoint_queue_size",
-    "Inputs that are decoded or wait.",
-    multiprocess_mode="livesum",
+stage_seconds = Histogram(
+    "endpoint_stage_seconds", "Seconds in a stage.", ["stage"], buckets=SECONDS
 )
-dropped = Counter(
-    "endpoint_dropped", "Inputs that were not run, by reason.", ["reason"]
-)
-batch_splits = Counter(
-    "endpoint_batch_splits", "Batches split in half after a failure.", ["reason"]
-)
-ready = Gauge(
-    "endpoint_ready", "Processes whose model is ready.", multiprocess_mode="livesum"
-)
-# Metrics are also exported under their old names until the next release.
-OLD_NAMES = {"queue_size": "queued", "batch_splits": "splits"}
 
 
 def metrics() -> str:
@@ -52,24 +39,22 @@ def metrics() -> str:
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         registry = prometheus.CollectorRegistry()
         MultiProcessCollector(registry)
-    text = prometheus.generate_latest(registry).decode()
-    for new, old in OLD_NAMES.items():
-        lines = re.findall(rf"^.*\bendpoint_{new}(?:_total)?\b.*\n", text, re.M)
-        text += "".join(lines).replace(f"endpoint_{new}", f"endpoint_{old}")
-    return text
+    return with_old_metrics(prometheus.generate_latest(registry).decode())
 
 
 class JSONFormatter(logging.Formatter):
     """One JSON object a line; a record's `fields` are among its values."""
 
     def format(self, record: logging.LogRecord) -> str:
-        now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        fields = getattr(record, "fields", None) or {"message": record.getMessage()}
-        line: dict[str, Any] = {
-            "time": f"{now}.{int(record.msecs):03d}Z",
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(
+            "T", "milliseconds"
+        )
+        line = {
+            "time": f"{time[:-6]}Z",
             "level": record.levelname,
+            "process": record.process,
         }
-        line |= {"process": record.process, **fields}
+        line |= getattr(record, "fields", None) or {"message": record.getMessage()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)

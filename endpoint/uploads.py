@@ -17,6 +17,7 @@ from werkzeug.wrappers import Request
 ROOT = Path(__file__).parent.parent
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 MAX_JSON_COMMAS = 10_000  # Base64 has none: more would be a flood of small objects.
+OCTETS = "application/octet-stream"  # a file of any type
 DATA_URI = re.compile("data:([^,]*);base64,")
 Values = MultiDict[str, Any]
 
@@ -26,7 +27,7 @@ class Upload:
     """One file or one JSON body, and the other values that were sent with it."""
 
     data: bytes
-    media_type: str = "application/octet-stream"
+    media_type: str = OCTETS
     fields: Values = field(default_factory=MultiDict)
     route: str = ""  # what follows /predict/ in the URL
 
@@ -39,7 +40,7 @@ class Upload:
 
 def guess_media_type(name: str) -> str:
     """Return the media type that a file name suggests."""
-    return mimetypes.guess_type(name, strict=False)[0] or Upload.media_type
+    return mimetypes.guess_type(name, strict=False)[0] or OCTETS
 
 
 class InMemoryRequest(flask.Request):
@@ -54,40 +55,37 @@ def usage(accepts: str) -> str:
     kind = accepts.partition("/")[0]
     if kind not in SAMPLE_NAMES:
         return 'Send JSON {"text": "..."}, a form with text, or the text as the body.'
+    curl = f"curl -F file=@{SAMPLE_NAMES[kind]}"
     return (
-        f"Send a file: curl -F file=@{SAMPLE_NAMES[kind]}, the file as the body, "
-        f'or JSON {{"{kind}": "<base64>"}}.'
+        f'Send a file: {curl}, the file as the body, or JSON {{"{kind}": "<base64>"}}.'
     )
 
 
 def parse_uploads(
     request: Request, accepts: str = "image/*", route: str = ""
 ) -> list[Upload]:
-    """Return the request's uploads in order; 400 without one, 413 over a limit.
-
-    Where no file is needed, values alone are an upload without data.
-    """
+    """Return the request's uploads in order; 400 without one, 413 over a limit."""
     data, kind = read_body(request), accepts.partition("/")[0]
+    is_text = kind not in SAMPLE_NAMES  # Values alone are then an upload.
     values: Values = MultiDict(request.args)
+    files: list[tuple[bytes, str]] = []
     if request.mimetype == "multipart/form-data":
         files = form_files(request, kind)
         values.update(request.form)
     elif request.mimetype == "application/json":
         body = parse_json(request, data)
-        files = json_files(body, kind)
+        files = [] if is_text else json_files(body, kind)
         for name, items in MultiDict(body).lists():
             values.setlist(name, items)
-    elif kind not in SAMPLE_NAMES and data.startswith(b"text=") and request.form:
-        files = []
+    elif is_text and data.startswith(b"text=") and request.form:
         values.update(request.form)  # curl --data-urlencode text=...
-    else:  # curl --data-binary labels any file as a urlencoded form.
-        files = [(data, request.mimetype)] if data else []
-    if not files and values and kind not in SAMPLE_NAMES:
-        files = [(b"", "")]
+    elif data:  # curl --data-binary labels any file as a urlencoded form.
+        files = [(data, request.mimetype or OCTETS)]
+    if is_text and values and not files:
+        files = [(b"", "text/plain")]
     if not files:
         abort(400, f"The request has no {kind}. {usage(accepts)}")
-    default = Upload.media_type
-    return [Upload(data, kind or default, values, route) for data, kind in files]
+    return [Upload(data, media_type, values, route) for data, media_type in files]
 
 
 def form_files(request: Request, kind: str) -> list[tuple[bytes, str]]:
@@ -96,7 +94,7 @@ def form_files(request: Request, kind: str) -> list[tuple[bytes, str]]:
     if not files and kind in SAMPLE_NAMES and {"file", kind} & request.form.keys():
         sample = SAMPLE_NAMES[kind]
         abort(400, f"The file field holds text: an @ is missing in file=@{sample}.")
-    return [(file.read(), file.mimetype) for file in files]
+    return [(file.read(), file.mimetype or OCTETS) for file in files]
 
 
 def read_body(request: Request) -> bytes:
@@ -121,19 +119,18 @@ def read_body(request: Request) -> bytes:
 
 def parse_json(request: Request, data: bytes) -> dict[str, Any]:
     """Return the JSON object of the body, {} where it holds none."""
-    if data.count(b",") > MAX_JSON_COMMAS:
-        return {}
     try:
-        body = request.get_json(silent=True)
+        is_flood = data.count(b",") > MAX_JSON_COMMAS
+        body = None if is_flood else request.get_json(silent=True)
     except RecursionError:
-        return {}
+        body = None
     return body if isinstance(body, dict) else {}
 
 
 def json_files(body: dict[str, Any], kind: str) -> list[tuple[bytes, str]]:
     """Take the file, as base64 or as a data: URI of it, out of a JSON object."""
     name = next((name for name in (kind, "file") if body.get(name)), kind)
-    if kind not in SAMPLE_NAMES or not isinstance(text := body.pop(name, None), str):
+    if not isinstance(text := body.pop(name, None), str):
         return []
     prefix = DATA_URI.match(text)
     start, media_type = (prefix.end(), prefix[1]) if prefix else (0, "")
@@ -142,4 +139,4 @@ def json_files(body: dict[str, Any], kind: str) -> list[tuple[bytes, str]]:
         data = base64.b64decode("".join(text[start:].split()), validate=True)
     except ValueError:
         abort(400, f'"{name}" is not valid base64, nor a data: URI of it.')
-    return [(data, media_type)]
+    return [(data, media_type or OCTETS)]

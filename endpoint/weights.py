@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,14 +11,10 @@ from endpoint.settings import read_settings
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "model"
 ORIGIN = "origin"  # a file in a baked folder that holds the model's name@revision
-# Caches that are read after HF_HOME and never written: Runpod's cached models, and
-# what HF_HOME=/workspace leaves on a pod's volume.
+# Read after HF_HOME, never written: Runpod's cached models, and a pod's own volume.
 EXTRA_CACHES = ("/runpod-volume/huggingface-cache/hub", "/workspace/hub")
 SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")  # configuration, vocabulary
-HINT = (
-    "Set ENDPOINT_MODEL to a folder that holds the model, or to demo for the small "
-    "model in this repository."
-)
+HINT = "Set ENDPOINT_MODEL to a folder with the model, or to demo, the bundled model."
 
 
 class Checkpoint(NamedTuple):
@@ -77,7 +74,8 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     }
     for problem, names in problems.items():
         if names:
-            shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            shown = ", ".join(sorted(names)[:3])
+            shown += f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise ModelUnavailable(f"The model in {folder} has {problem} for {shown}.")
     return network
 
@@ -98,64 +96,59 @@ def validate(folder: Path) -> str:
     files = weight_files(folder)
     if not files:
         return f"The folder {folder} has no weights (.safetensors or .bin)."
-    incomplete = f"The model in {folder} is incomplete: download it again. The file"
     for index in folder.glob(f"*{files[0].suffix}.index.json"):
-        for name in sorted(set(json.loads(index.read_text())["weight_map"].values())):
-            if not (folder / name).is_file():
-                return f"{incomplete} {name} is missing."
+        shards = json.loads(index.read_text())["weight_map"].values()
+        files = sorted({folder / name for name in shards})
     for file in files:
-        if not _is_complete(file):
-            return f"{incomplete} {file.name} is truncated or a Git LFS pointer."
+        if problem := _problem_of(file):
+            return f"The model in {folder} is incomplete: {file.name} {problem}."
     return ""
 
 
-def _is_complete(file: Path) -> bool:
-    if file.suffix == ".bin":  # a zip file, or the bare pickle of old versions
-        with file.open("rb") as stream:
-            return stream.read(1) == b"\x80" or zipfile.is_zipfile(stream)
+def _problem_of(file: Path) -> str:
+    """Return "is missing" or the like for a file of weights, "" for a complete one."""
     from safetensors import SafetensorError, safe_open
 
+    if not file.is_file():
+        return "is missing"
     try:
-        with safe_open(file, "numpy"):  # compares the header with the file's length
-            return True
+        if file.suffix == ".safetensors":
+            with safe_open(file, "numpy"):  # compares the header with the file's length
+                return ""
+        with file.open("rb") as stream:  # a zip file, or the pickle of old versions
+            if stream.read(1) == b"\x80" or zipfile.is_zipfile(stream):
+                return ""
     except (SafetensorError, OSError):
-        return False
+        pass
+    return "is truncated or a Git LFS pointer"
 
 
 def _from_hub(name: str, revision: str) -> Path:
     """Return a complete snapshot from a cache, else download one."""
     # Imported here, so that a model in a folder needs no hub.
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    download: Any = partial(snapshot_download, revision=revision)
+    download: Any = partial(snapshot_download, name, revision=revision)
     problem = f"The model {name} is not on this machine."
     for cache in (None, *EXTRA_CACHES):
-        try:
-            folder = Path(download(name, cache_dir=cache, local_files_only=True))
-        except LocalEntryNotFoundError:
-            continue
-        if not (problem := validate(folder)):
-            return folder
+        with suppress(LocalEntryNotFoundError):
+            folder = Path(download(cache_dir=cache, local_files_only=True))
+            if not (problem := validate(folder)):
+                return folder
     try:
-        return _download(name, revision)
+        # One request with a timeout first: snapshot_download tries an unreachable hub
+        # six times, which takes 23 s.
+        found = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
+        is_safe = any(file.rfilename.endswith(".safetensors") for file in found)
+        patterns = [*SMALL_FILES, "*.safetensors" if is_safe else "*.bin"]
+        folder = Path(download(allow_patterns=patterns))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         if "No space left" in reason:
             problem, reason = "The disk is full.", "HF_HOME needs more space"
         failure = f"Download failed ({type(error).__name__}: {reason})."
         raise ModelUnavailable(f"{problem} {failure} {HINT}") from error
-
-
-def _download(name: str, revision: str) -> Path:
-    from huggingface_hub import HfApi, snapshot_download
-
-    # One request with a timeout first: snapshot_download tries an unreachable hub
-    # six times, which takes 23 s.
-    found = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
-    is_safe = any(file.rfilename.endswith(".safetensors") for file in found)
-    patterns = [*SMALL_FILES, "*.safetensors" if is_safe else "*.bin"]
-    folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     if problem := validate(folder):
-        raise ValueError(problem)
+        raise ModelUnavailable(f"{problem} {HINT}")
     return folder

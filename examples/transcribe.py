@@ -9,8 +9,8 @@ from transformers import AutoProcessor, WhisperForConditionalGeneration
 from transformers.utils import logging
 
 from endpoint import weights
-from endpoint.decoders.audio import decode_audio
 from endpoint.uploads import Upload
+from examples.decode_audio import decode_audio
 
 CHECKPOINT = "openai/whisper-base"  # on the hub; detects the language
 REVISION = "e37978b90ca9030d5170a5c07aadb050351a65bb"

@@ -17,7 +17,7 @@ from endpoint.responses import problem_body, to_http_error
 from endpoint.uploads import Values
 from tools.predict_engines import Engine, LocalEngine, RemoteEngine
 from tools.predict_output import FORMATS, Output, escape
-from tools.predict_sources import InputError, expand_sources, is_url
+from tools.predict_sources import InputError, expand_sources, is_url, read_source
 
 CLEAR_LINE = "\r\033[K"  # removes the progress bar from a terminal
 Answers = Iterator[tuple[str, Future[dict[str, Any]]]]
@@ -48,13 +48,14 @@ def predict(
     A glob in quotes is expanded here; - is standard input. The model's own fields are
     options as well: --labels cat --labels dog.
     """
-    values, sources = split_arguments(sources)
+    fields, sources = split_arguments(sources)
     with Output(output, format) as out:
-        engine = start_engine(url, api_key, values, sources)
-        check_fields(values, engine)
+        engine = start_engine(url, api_key, sources)
+        check_fields(fields, engine)
         names = list(dict.fromkeys(expand_sources(sources, engine.accepts)))
         todo = [name for name in names if not out.has_answer(name)]
-        failed = run(engine, todo, out)
+        answers = answer_in_order(engine, fields, todo)
+        failed = write_answers(answers, len(todo), out)
     done, before = len(todo) - failed, len(names) - len(todo)
     click.echo(f"{done} done, {failed} failed, {before} done before.", err=True)
     sys.exit(bool(failed))
@@ -62,43 +63,71 @@ def predict(
 
 def split_arguments(arguments: tuple[str, ...]) -> tuple[Values, tuple[str, ...]]:
     """Separate the model's fields, --name value or --name=value, from the sources."""
-    values: Values = MultiDict()
+    fields: Values = MultiDict()
     sources, rest = [], iter(arguments)
     for argument in rest:
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
-            values.add(name.replace("-", "_"), value if equals else next(rest, ""))
+            fields.add(name.replace("-", "_"), value if equals else next(rest, ""))
         else:
             sources.append(argument)
     if not sources:
         raise click.UsageError("Name at least one file, folder or URL, or -.")
-    return values, tuple(sources)
+    return fields, tuple(sources)
 
 
 def start_engine(
-    url: str | None, api_key: str | None, values: Values, sources: tuple[str, ...]
+    url: str | None, api_key: str | None, sources: tuple[str, ...]
 ) -> Engine:
-    config = current_app.config
     if url:
-        max_bytes = config["MAX_CONTENT_LENGTH"]
-        return RemoteEngine(url.rstrip("/"), api_key, values, max_bytes)
-    return LocalEngine(config, values, any(map(is_url, sources)))
+        return RemoteEngine(url.rstrip("/"), api_key)
+    return LocalEngine(current_app.config["MODULE"], any(map(is_url, sources)))
 
 
-def check_fields(values: Values, engine: Engine) -> None:
+def check_fields(fields: Values, engine: Engine) -> None:
     """Refuse an option that is neither this command's nor a field of the model."""
-    for name in values:
+    for name in fields:
         if name not in engine.fields:
             known = ", ".join(f"--{field}" for field in engine.fields) or "none"
             raise click.UsageError(f"No option --{name}; the model's own: {known}.")
 
 
-def run(engine: Engine, names: list[str], out: Output) -> int:
-    """Write the answers in order; return how many inputs failed."""
+def answer_in_order(engine: Engine, fields: Values, names: list[str]) -> Answers:
+    """Yield each name with its answer, which the future waits for."""
+    max_bytes = current_app.config["MAX_CONTENT_LENGTH"]
+
+    def submit(name: str) -> Any:
+        return engine.submit(read_source(name, fields, max_bytes))
+
+    def collect(submitted: Future[Any]) -> dict[str, Any]:
+        return engine.collect(submitted.result())
+
+    waiting: deque[tuple[str, Future[dict[str, Any]]]] = deque()
+    submitters = ThreadPoolExecutor(engine.threads)
+    collectors = ThreadPoolExecutor(engine.threads)
+    with submitters, collectors:
+        for name in names:
+            if len(waiting) == engine.max_in_flight:  # This bounds the memory.
+                yield waiting.popleft()
+            submitted = submitters.submit(submit, name)
+            waiting.append((name, collectors.submit(collect, submitted)))
+        while waiting:
+            yield waiting.popleft()
+
+
+def write_answers(answers: Answers, count: int, out: Output) -> int:
+    """Write the answers and the reasons for those that fail; return how many fail."""
     shows_progress = sys.stderr.isatty() and not out.is_terminal
     failed, started = 0, time.monotonic()
-    with progress_bar(len(names), hidden=not shows_progress) as bar:
-        for name, future in answer_in_order(engine, names):
+    bar: Any = click.progressbar(
+        length=count,
+        file=sys.stderr,
+        show_pos=True,
+        item_show_func=lambda rate: f"{rate:.1f}/s" if rate else None,
+        hidden=not shows_progress,
+    )
+    with bar:
+        for name, future in answers:
             try:
                 answer = future.result()
             except Exception as error:
@@ -109,37 +138,6 @@ def run(engine: Engine, names: list[str], out: Output) -> int:
                 out.write(name, answer)
             bar.update(1, (bar.pos + 1) / (time.monotonic() - started))
     return failed
-
-
-def progress_bar(length: int, hidden: bool) -> Any:
-    return click.progressbar(
-        length=length,
-        file=sys.stderr,
-        show_pos=True,
-        item_show_func=lambda rate: f"{rate:.1f}/s" if rate else None,
-        hidden=hidden,
-    )
-
-
-def answer_in_order(engine: Engine, names: list[str]) -> Answers:
-    """Yield each name with its answer, which the future waits for."""
-    waiting: deque[tuple[str, Future[dict[str, Any]]]] = deque()
-    with (
-        ThreadPoolExecutor(engine.threads) as submitters,
-        ThreadPoolExecutor(engine.threads) as collectors,
-    ):
-        for name in names:
-            # A bound on the inputs between the two calls is a bound on the memory.
-            if len(waiting) == engine.max_in_flight:
-                yield waiting.popleft()
-            submitted = submitters.submit(engine.submit, name)
-            waiting.append((name, collectors.submit(collect, engine, submitted)))
-        while waiting:
-            yield waiting.popleft()
-
-
-def collect(engine: Engine, submitted: Future[Any]) -> dict[str, Any]:
-    return engine.collect(submitted.result())
 
 
 def explain(error: Exception) -> str:

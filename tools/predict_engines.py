@@ -13,7 +13,6 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import click
-from flask import Config
 from PIL import Image
 
 from endpoint.batcher import Batcher, State
@@ -21,8 +20,8 @@ from endpoint.jobs import Job
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import encode_png, to_json
 from endpoint.settings import read_settings
-from endpoint.uploads import Upload, Values, guess_media_type
-from tools.predict_sources import InputError, read_source
+from endpoint.uploads import Upload
+from tools.predict_sources import InputError
 
 TIMEOUT = 600  # seconds for a batch, or for a server that is full or loading
 FETCH_THREADS = 16  # each fetches one URL at a time
@@ -30,32 +29,31 @@ MAX_REQUESTS = 64  # on their way to a server, which makes batches of them
 
 
 class Engine(Protocol):
-    """Answer an input in two calls, each in `threads` threads.
+    """Answer an upload in two calls, each in `threads` threads.
 
-    `submit` takes an input's name; `collect` takes what submit returned and returns
-    the answer as JSON. Both raise InputError or an error of `endpoint.jobs`.
+    `collect` takes what `submit` returned, and returns the answer as JSON or raises the
+    reason why there is no answer.
     """
 
     accepts: str  # a media type like "image/*"
     fields: Mapping[str, str]  # the model's own fields, each with its description
     threads: int
-    max_in_flight: int  # inputs between submit and collect
+    max_in_flight: int  # uploads between submit and collect
 
-    def submit(self, name: str) -> Any: ...
+    def submit(self, upload: Upload) -> Any: ...
     def collect(self, submitted: Any) -> dict[str, Any]: ...
 
 
 class LocalEngine:
     """The model in this process, behind the batcher that HTTP has as well."""
 
-    def __init__(self, config: Config, values: Values, fetches_urls: bool) -> None:
+    def __init__(self, module: str, fetches_urls: bool) -> None:
         # OpenMP's threads wait in a loop on the cores that decode the next inputs.
         # A shorter loop gains a tenth here; for HTTP it would cost a lone request
         # a twentieth of its time.
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
         limits = {"queue": sys.maxsize, "deadline": TIMEOUT}
         settings = read_settings().model_copy(update=limits)
-        module = config["MODULE"]
         load = partial(load_model, module, settings.device)
         self.batcher = Batcher(load, ModelInfo(module), settings)
         self.batcher.start()
@@ -68,11 +66,8 @@ class LocalEngine:
         self.threads = FETCH_THREADS if fetches_urls else min(cores, FETCH_THREADS)
         # While one batch runs, the next one waits and another is decoded.
         self.max_in_flight = 3 * self.batcher.runner.max_batch
-        self._max_bytes, self._values = config["MAX_CONTENT_LENGTH"], values
 
-    def submit(self, name: str) -> Job:
-        data = read_source(name, self._max_bytes)
-        upload = Upload(data, guess_media_type(name), self._values)
+    def submit(self, upload: Upload) -> Job:
         return self.batcher.submit(upload)
 
     def collect(self, submitted: Job) -> dict[str, Any]:
@@ -87,22 +82,18 @@ class RemoteEngine:
 
     threads = max_in_flight = MAX_REQUESTS
 
-    def __init__(
-        self, url: str, api_key: str | None, values: Values, max_bytes: int
-    ) -> None:
-        self._url = f"{url}/predict?{urlencode([*values.items(True)])}"
-        self._max_bytes = max_bytes
-        self._headers = {"Accept": "application/json"}
+    def __init__(self, url: str, api_key: str | None) -> None:
+        self._url, self._headers = url, {"Accept": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         info = wait_until_loaded(Request(url, headers=self._headers))
         self.accepts: str = info["accepts"]
         self.fields: Mapping[str, str] = info["fields"]
 
-    def submit(self, name: str) -> dict[str, Any]:
-        headers = self._headers | {"Content-Type": guess_media_type(name)}
-        data = read_source(name, self._max_bytes)
-        return send(Request(self._url, data, headers))
+    def submit(self, upload: Upload) -> dict[str, Any]:
+        query = urlencode([*upload.fields.items(True)])
+        headers = self._headers | {"Content-Type": upload.media_type}
+        return send(Request(f"{self._url}/predict?{query}", upload.data, headers))
 
     def collect(self, submitted: dict[str, Any]) -> dict[str, Any]:
         return submitted

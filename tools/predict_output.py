@@ -1,6 +1,7 @@
 """Answers to lines of JSON, CSV or text, in a file that a later run continues."""
 
 import csv
+import errno
 import io
 import json
 import sys
@@ -60,9 +61,10 @@ class Output:
             self._file.write(line.encode(errors="surrogateescape"))
             self._file.flush()
         except OSError as error:
-            if self._path is None:  # click ends quietly when a pipe is closed.
+            if error.errno == errno.EPIPE:  # click ends quietly, for `| head`.
                 raise
-            problem = f"{self._path} cannot be written: {error.strerror}."
+            file = self._path or "Standard output"
+            problem = f"{file} cannot be written: {error.strerror}."
             raise click.ClickException(problem) from None
 
     def _written(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Files, folders, globs, URLs and standard input to inputs and their bytes."""
+"""Files, folders, globs, URLs and standard input to uploads."""
 
 import glob
 import math
@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from endpoint.uploads import guess_media_type
+from endpoint.uploads import Upload, Values, guess_media_type
 
 CONNECT_TIMEOUT = 10  # seconds, for a URL to connect or to send its next bytes
 FETCH_TIMEOUT = 30  # seconds, for all bytes of a URL
@@ -40,15 +40,16 @@ def expand_sources(sources: Iterable[str], accepts: str) -> Iterator[str]:
             yield from sorted(glob.glob(source, recursive=True)) or [source]
 
 
-def read_source(name: str, max_bytes: int) -> bytes:
-    """Return the bytes of a file, a URL or, for -, of standard input.
+def read_source(name: str, fields: Values, max_bytes: int) -> Upload:
+    """Read a file, a URL or, for -, standard input.
 
     Raises InputError, or OSError for a file that cannot be read.
     """
     try:
         with _open(name) as stream:
             timeout = FETCH_TIMEOUT if is_url(name) else math.inf
-            return _read_within(stream, max_bytes, timeout)
+            data = _read_within(stream, max_bytes, timeout)
+            return Upload(data, guess_media_type(name), fields)
     except HTTPError as error:
         with error:
             raise InputError(f"It cannot be fetched: {error}.") from None

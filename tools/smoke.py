@@ -73,11 +73,7 @@ def smoke(
     field: tuple[str, ...],
     wait: float,
 ) -> None:
-    """Check that a deployed endpoint works.
-
-    It must become ready, answer each file, and refuse an invalid file and a wrong API
-    key.
-    """
+    """Check a deployed endpoint: readiness, answers, errors and API key."""
     endpoint = Endpoint(url, api_key, field)
     images = images or (IMAGE,)
     if not run_check("ready", lambda: endpoint.check_ready(wait)):
@@ -142,7 +138,8 @@ class Endpoint:
             with open_url(Request(f"{self.url}{path}", data, headers)) as response:
                 body, received = response.read(), response.headers
         except (OSError, HTTPException, ValueError) as error:
-            raise CheckFailed(f"no response: {error}") from None
+            reason = getattr(error, "reason", error)
+            raise CheckFailed(f"no response: {reason}") from None
         stages = received.get("Server-Timing", "no Server-Timing")
         total = 1000 * (time.monotonic() - started)
         timings = f"{total:.0f} ms; {stages.replace(';dur=', ' ')}"

@@ -2,10 +2,10 @@
 
 import re
 import warnings
-from typing import Any
+from contextlib import suppress
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from werkzeug.exceptions import abort
 
 from endpoint.decoders import TimedBytesIO
@@ -17,7 +17,6 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # libjpeg goes over the whole image once a scan, and ten bytes make a scan.
 JPEG_SOS = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e]")
 MAX_SCANNED_PIXELS = 2_000_000_000  # over all scans of a JPEG
-EXIF_TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}  # to Image.Transpose
 
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader makes an object per strip.
 # Pillow's warnings quote the file, and Python remembers each that it has shown.
@@ -38,7 +37,9 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
             if min_side:
                 image.draft(None, (min_side, min_side))
             image.load()
-            return _to_rgb(_upright(image))
+            with suppress(Exception):  # A corrupt EXIF block is ignored.
+                ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     except UnidentifiedImageError:
         abort(415, "Not a supported image: send JPEG, PNG, WEBP, GIF, BMP or TIFF.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -57,16 +58,6 @@ def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
     scans = len(JPEG_SOS.findall(data)) if image.format in ("JPEG", "MPO") else 1
     if scans * max(pixels, 10_000) > MAX_SCANNED_PIXELS:
         raise ValueError("too many scans")
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn a photograph as its EXIF says; a corrupt block is ignored."""
-    try:
-        orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
-        turn = EXIF_TRANSPOSE.get(orientation)
-    except Exception:
-        turn = None
-    return image if turn is None else image.transpose(Image.Transpose(turn))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,4 +1,4 @@
-"""deploy/ray_serve.py on two nodes, both on this machine, with a GPU each in name."""
+"""deploy/ray_serve.py on two nodes of this machine, each with a pretended GPU."""
 
 import json
 import os
@@ -15,19 +15,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.images import make_image as picture
+from tests.support.images import make_image
 from tests.support.server import ROOT, SCRIPTS, free_port
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(
     not (os.environ.get("ENDPOINT_TEST_LONG") and sys.platform == "linux"),
-    reason="takes two minutes and 3 GB: set ENDPOINT_TEST_LONG=1 to run it",
+    reason="takes three minutes and 3 GB: set ENDPOINT_TEST_LONG=1",
 )
-SECONDS = 12.0  # of load
+LOAD_SECONDS = 12.0
+REPLICA = "ray::ServeReplica:default:Replica"  # the title of its process
 
 
 class Cluster:
-    """Two nodes with the addresses 127.0.0.2 and 127.0.0.3."""
+    """A Ray cluster of two nodes, at 127.0.0.2 and 127.0.0.3."""
 
     def __init__(self, folder: Path) -> None:
         self.mark, self.port = uuid.uuid4().hex, free_port()
@@ -40,7 +41,7 @@ class Cluster:
             "FAKE_SECONDS": "1",
             "PYTHONPATH": str(ROOT),
             "RAY_ADDRESS": self.head,
-            "RAY_AUTH_MODE": "disabled",  # Else it leaves a token in HOME.
+            "RAY_AUTH_MODE": "disabled",  # Otherwise it writes a token into HOME.
             "RAY_TMPDIR": str(folder),
             "RAY_raylet_start_wait_time_s": "120",
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -68,15 +69,15 @@ class Cluster:
         self.wait_for(replicas)
 
     def wait_for(self, replicas: int) -> None:
-        """Wait until that many have answered."""
-        until = time.monotonic() + 90
-        while len(self.processes("ray::ServeReplica:default:Replica")) != replicas:
-            assert time.monotonic() < until
+        """Wait until there are so many replicas and Ray sends requests to all."""
+        deadline = time.monotonic() + 90
+        while len(self.processes(REPLICA)) != replicas:
+            assert time.monotonic() < deadline
             time.sleep(0.5)
-        time.sleep(5)  # Ray has yet to hear of it.
+        time.sleep(5)  # Ray notices a new replica later than its process appears.
 
     def processes(self, title: str) -> list[int]:
-        """Return those of this cluster alone."""
+        """Return the ids of this cluster's processes whose title has the text."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -87,32 +88,32 @@ class Cluster:
                 continue
         return found
 
-    def ask(self, width: int) -> tuple[int, str]:
-        request = urllib.request.Request(self.url, picture(width, 8), method="POST")
+    def send(self, width: int) -> tuple[int, str]:
+        """Send an image; return the status and the text of the response."""
+        request = urllib.request.Request(self.url, make_image(width, 8), method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=100) as answer:
-                return answer.status, answer.read().decode()
+            with urllib.request.urlopen(request, timeout=100) as response:
+                return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
     def load(self, during=lambda: None) -> tuple[float, list]:
-        """Return captions a second to 64 clients, and what else was answered."""
+        """Return the captions a second to 64 clients, and all other responses."""
         started = time.monotonic()
-        until = started + SECONDS
-        right, others = [], []
+        captions, others = [], []
 
         def client(number: int) -> None:
-            while time.monotonic() < until:
-                answer = self.ask(100 + number)
-                good = answer == (200, f"{100 + number} by 8\n")
-                (right if good else others).append(answer)
+            while time.monotonic() < started + LOAD_SECONDS:
+                response = self.send(100 + number)
+                is_right = response == (200, f"{100 + number} by 8\n")
+                (captions if is_right else others).append(response)
 
         with ThreadPoolExecutor(65) as clients:
             done = [clients.submit(client, number) for number in range(64)]
-            time.sleep(SECONDS / 3)
+            time.sleep(LOAD_SECONDS / 3)
             during()
             [future.result() for future in done]
-        return len(right) / (time.monotonic() - started), others
+        return len(captions) / (time.monotonic() - started), others
 
     def stop(self) -> None:
         for pid in self.processes(""):
@@ -121,7 +122,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster():
-    folder = Path(f"/tmp/ray-{os.getpid()}")  # Its sockets' paths must be short.
+    folder = Path(f"/tmp/ray-{os.getpid()}")  # The paths of sockets must be short.
     cluster = object.__new__(Cluster)
     try:
         cluster.__init__(folder)
@@ -131,7 +132,7 @@ def cluster():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_two_replicas_do_more_than_one_and_outlive_a_kill(cluster):
+def test_two_replicas_are_faster_than_one_and_survive_a_kill(cluster):
     cluster.deploy(1)
     one, others = cluster.load()
     assert others == []
@@ -141,10 +142,10 @@ def test_two_replicas_do_more_than_one_and_outlive_a_kill(cluster):
     assert others == [] and two > 1.6 * one
 
     def kill():
-        os.kill(cluster.processes("ray::ServeReplica:default:Replica")[0], 9)
+        os.kill(cluster.processes(REPLICA)[0], signal.SIGKILL)
 
-    rest, others = cluster.load(kill)
-    print(f"one killed: {rest:.1f}/s, {len(others)} others")
+    remaining, others = cluster.load(kill)
+    print(f"one killed: {remaining:.1f}/s, {len(others)} other responses")
     assert {status for status, _ in others} <= {503}
     assert all(json.loads(body)["status"] == 503 for _, body in others)
     cluster.wait_for(2)
@@ -152,17 +153,17 @@ def test_two_replicas_do_more_than_one_and_outlive_a_kill(cluster):
     assert others == [] and again > 1.6 * one
 
 
-def test_contract_over_ray_is_that_over_gunicorn(cluster):
+def test_responses_are_the_same_as_with_gunicorn(cluster):
     cluster.deploy(2)
     subprocess.run(
         [sys.executable, "-m", "flask", "smoke", cluster.url], cwd=ROOT, check=True
     )
-    assert cluster.ask(13)[0] == 500
-    with pytest.raises(urllib.error.HTTPError) as refusal:
+    assert cluster.send(13)[0] == 500
+    with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(f"{cluster.url}/nowhere", timeout=10)
-    with refusal.value as answer:
-        assert answer.code == 404
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.headers["X-Request-Id"]
-    with urllib.request.urlopen(f"{cluster.url}/ping", timeout=10) as answer:
-        assert answer.status == 200
+    with error.value as response:
+        assert response.code == 404
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert response.headers["X-Request-Id"]
+    with urllib.request.urlopen(f"{cluster.url}/ping", timeout=10) as response:
+        assert response.status == 200

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import endpoint
-from endpoint import create_app
+from endpoint import commands, create_app
 from tests.support.apps import FAKE_MODEL, wait_until
 from tests.support.server import ROOT, SCRIPTS, Server
 
@@ -50,15 +50,17 @@ def test_commands_are_found_by_their_files():
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_is_imported_when_it_is_called(name):
     program = (
-        "import sys, endpoint; app = endpoint.create_app('tests.support.fake_model');"
-        "print([name for name in sys.modules if name.startswith('tools')]);"
-        f"print(app.cli.get_command(None, '{name}').name, 'tools.{name}' in sys.modules)"
+        "import sys, endpoint\n"
+        "commands = endpoint.create_app('tests.support.fake_model').cli\n"
+        "print([name for name in sys.modules if name.startswith('tools')])\n"
+        f"print(commands.get_command(None, '{name}').name)\n"
+        f"print('tools.{name}' in sys.modules)\n"
     )
-    assert run_python(program).stdout == f"[]\n{name} True\n"
+    assert run_python(program).stdout == f"[]\n{name}\nTrue\n"
 
 
 def test_commands_are_absent_without_tools(monkeypatch, tmp_path):
-    monkeypatch.setattr(endpoint, "TOOLS", tmp_path)
+    monkeypatch.setattr(commands, "TOOLS", tmp_path)
     commands = create_app(FAKE_MODEL).cli
     assert commands.list_commands(None) == []
     assert commands.get_command(None, "check") is None

@@ -1,4 +1,4 @@
-"""The contract: valid, true for the served model, kept under thousands of requests."""
+"""The OpenAPI document: valid, true for the served model, and kept by the server."""
 
 import os
 import subprocess
@@ -9,95 +9,97 @@ import pytest
 
 from endpoint import create_app
 from endpoint.uploads import Upload
-from tests.endpoint.test_responses import Drawing, serve
-from tests.support.apps import ready
-from tests.support.images import make_image as picture
+from tests.endpoint.test_responses import Drawing
+from tests.support.apps import FAKE_MODEL, app_for, ready
+from tests.support.images import make_image
 from tests.support.server import ROOT, Server
 
-CASES = 25  # of each way to send; 1,250 make over 5,000
+CASES = 25  # for each way to send; 1,250 make over 5,000 requests
+JSON = {"Accept": "application/json"}
 
 
-class Labelled(Drawing):
-    fields = {"labels": "What the picture may show."}
+class WithFields(Drawing):
+    fields = {"labels": "What the image may show."}
     routes = ("top",)
 
 
-class Exemplary(Drawing):
-    example = Upload(picture(5, 6))
+class WithExample(Drawing):
+    example = Upload(make_image(5, 6))
 
 
-class Listener(Drawing):
+class ForAudio(Drawing):
     accepts = "audio/*"
 
 
-def contract(app):
+class ForText(Drawing):
+    accepts = "text/plain"
+
+
+def document(app):
     return app.test_client().get("/openapi.json").json
 
 
-def predicting(app, path="/"):
-    return contract(app)["paths"][path]["post"]
+def operation(app, path="/"):
+    return document(app)["paths"][path]["post"]
 
 
-@pytest.mark.parametrize("model", [Drawing, Labelled, Listener])
-def test_contract_is_valid(model):
+@pytest.mark.parametrize("model", [Drawing, WithFields, WithExample, ForAudio, ForText])
+def test_document_is_valid(model):
     validator = pytest.importorskip("openapi_spec_validator")
-    validator.validate(contract(serve(model)))
+    validator.validate(document(ready(app_for(model))))
 
 
-def test_contract_holds_the_models_fields_and_routes():
-    app = serve(Labelled)
-    told = predicting(app, "/predict/top")
-    form = told["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert form["properties"]["labels"]["description"] == "What the picture may show."
-    assert told["parameters"][0]["name"] == "labels"
-    assert "image/png" in told["responses"]["200"]["content"]
-    assert "/predict/best" not in contract(app)["paths"]
+def test_document_has_the_fields_and_routes_of_the_model():
+    app = ready(app_for(WithFields))
+    post = operation(app, "/predict/top")
+    form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert form["properties"]["labels"]["description"] == "What the image may show."
+    assert post["parameters"][0]["name"] == "labels"
+    assert "image/png" in post["responses"]["200"]["content"]
+    assert "/predict/best" not in document(app)["paths"]
 
 
-def test_contract_says_what_is_accepted(app):
-    assert "image/*" in predicting(app)["requestBody"]["content"]
-    told = predicting(serve(Listener))["requestBody"]["content"]
-    assert told["application/json"]["schema"]["required"] == ["audio"]
-    assert "audio/*" in told and "image/*" not in told
+def test_document_has_the_accepted_media_type(app):
+    assert "image/*" in operation(app)["requestBody"]["content"]
+    content = operation(ready(app_for(ForAudio)))["requestBody"]["content"]
+    assert content["application/json"]["schema"]["required"] == ["audio"]
+    assert "audio/*" in content and "image/*" not in content
 
 
-def test_examples_are_the_models_own_answer_and_a_request_that_works():
-    app = serve(Exemplary)
-    told = predicting(app)
-    answer = told["responses"]["200"]["content"]["application/json"]["schema"]
+def test_examples_are_a_real_answer_and_a_request_that_works():
+    app = ready(app_for(WithExample))
+    post = operation(app)
+    answer = post["responses"]["200"]["content"]["application/json"]["schema"]
     assert answer["examples"] == [{"width": 5}]
-    schema = told["requestBody"]["content"]["application/json"]["schema"]
-    sent = {"image": schema["properties"]["image"]["examples"][0]}
-    json = {"Accept": "application/json"}
-    assert app.test_client().post("/", json=sent, headers=json).json == {"width": 1}
+    schema = post["requestBody"]["content"]["application/json"]["schema"]
+    body = {"image": schema["properties"]["image"]["examples"][0]}
+    assert app.test_client().post("/", json=body, headers=JSON).json == {"width": 1}
 
 
-def test_key_stands_in_the_contract_where_one_is_set(app, monkeypatch):
-    assert predicting(app)["security"] == []
+def test_document_requires_the_api_key_if_it_is_set(app, monkeypatch):
+    assert operation(app)["security"] == []
     monkeypatch.setenv("ENDPOINT_API_KEY", "12345")
-    told = predicting(ready(create_app("tests.support.fake_model")))
-    assert told["security"] == [{"bearer": []}, {"header": []}]
-    assert "401" in told["responses"]
+    post = operation(ready(create_app(FAKE_MODEL)))
+    assert post["security"] == [{"bearer": []}, {"header": []}]
+    assert "401" in post["responses"]
 
 
-def test_contract_is_refused_until_the_model_is_known(monkeypatch):
+def test_document_is_refused_until_the_model_is_loaded(monkeypatch):
     monkeypatch.setattr("tests.support.fake_model.LOADING", 0.2)
-    app = create_app("tests.support.fake_model")
+    app = create_app(FAKE_MODEL)
     refused = app.test_client().get("/openapi.json")
     assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
-    ready(app)
+    assert ready(app).test_client().get("/openapi.json").status_code == 200
 
 
 def fuzz(url: str, cases: int) -> subprocess.CompletedProcess:
-    """Hold the answers to requests drawn from the contract against it."""
+    """Send requests drawn from the document and compare the responses with it."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"]
-    # A schema cannot say which bytes are a picture.
+    # A schema cannot say which bytes are an image.
     command += ["--exclude-checks", "positive_data_acceptance", "--no-color"]
     command += ["--max-examples", str(cases), "--seed", "1"]
-    environment = os.environ | {
-        "SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks"
-    }
-    environment["PYTHONPATH"] = str(ROOT)
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks"}
+    environment = os.environ | hooks | {"PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryDirectory() as folder:  # It leaves a cache there.
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True
@@ -106,7 +108,7 @@ def fuzz(url: str, cases: int) -> subprocess.CompletedProcess:
 
 def test_server_keeps_the_contract():
     pytest.importorskip("schemathesis")
-    with Server("gunicorn", ENDPOINT_MODULE="tests.support.fake_model") as server:
+    with Server("gunicorn", ENDPOINT_MODULE=FAKE_MODEL) as server:
         done = fuzz(server.wait_for(200).url, CASES)
         assert done.returncode == 0, done.stdout
         assert " 500 " not in server.log

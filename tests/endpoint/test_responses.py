@@ -1,27 +1,27 @@
-"""How a picture leaves: as PNG, inside JSON, on the page."""
+"""Outputs and errors as text, JSON, PNG and the page."""
 
 import base64
+import gc
 import io
 import re
-import sys
-from types import ModuleType
+import weakref
 
 import pytest
 from PIL import Image
+from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 
-from endpoint import create_app
+from endpoint import jobs, responses
 from endpoint.decoders.image import decode_image
-from tests.support.apps import ready
-from tests.support.images import make_form as upload
-from tests.support.images import make_image as picture
+from tests.support.apps import app_for, ready
+from tests.support.images import make_form, make_image
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,image/apng,*/*;q=0.8"}
-DRAWN = '<img [^>]*src="data:image/png;base64,[^"]+"'
+DRAWING = '<img [^>]*src="data:image/png;base64,[^"]+"'
 JSON, PNG = {"Accept": "application/json"}, {"Accept": "image/png"}
 
 
 class Negative:
-    """A picture in, its negative out."""
+    """A model that answers an image with its negative."""
 
     def __init__(self, device):
         pass
@@ -37,7 +37,7 @@ class Negative:
 
 
 class Drawing(Negative):
-    """Tell a size, and draw on request."""
+    """A model that answers with a width, and draws on request."""
 
     drawn = 0
 
@@ -49,23 +49,17 @@ class Drawing(Negative):
         return image
 
 
-def serve(model):
-    module = sys.modules["tests.served"] = ModuleType("tests.served")
-    module.Model = model
-    return ready(create_app("tests.served"))
-
-
 @pytest.fixture(scope="module")
 def negative():
-    return serve(Negative).test_client()
+    return ready(app_for(Negative)).test_client()
 
 
 @pytest.fixture
 def drawing():
-    return serve(Drawing).test_client()
+    return ready(app_for(Drawing)).test_client()
 
 
-def opened(data: bytes | str) -> Image.Image:
+def read_image(data: bytes | str) -> Image.Image:
     """Open a PNG, or a data: URI of one."""
     if isinstance(data, str):
         start, _, text = data.partition(",")
@@ -75,52 +69,121 @@ def opened(data: bytes | str) -> Image.Image:
 
 
 @pytest.mark.parametrize("accept", ["*/*", "image/png", "image/*", "application/pdf"])
-def test_picture_leaves_as_png(negative, accept):
-    answer = negative.post("/", headers={"Accept": accept}, **upload(picture()))
-    assert answer.mimetype == "image/png"
-    assert opened(answer.data).getpixel((0, 0)) == (255, 255, 255)
+def test_image_is_sent_as_png(negative, accept):
+    headers = {"Accept": accept}
+    response = negative.post("/", headers=headers, **make_form(make_image()))
+    assert response.mimetype == "image/png"
+    assert read_image(response.data).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_picture_in_json_is_a_data_uri(negative):
-    answer = negative.post("/", headers=JSON, **upload(picture(5, 6)))
-    assert opened(answer.json["image"]).size == (5, 6)
+def test_image_in_json_is_a_data_uri(negative):
+    response = negative.post("/", headers=JSON, **make_form(make_image(5, 6)))
+    assert read_image(response.json["image"]).size == (5, 6)
 
 
-def test_several_pictures_leave_in_one_json(negative):
-    for headers in ({}, PNG, JSON):
-        files = upload(picture(5, 6), b"text", picture(7, 8))
-        first, bad, last = negative.post("/", headers=headers, **files).json[
-            "predictions"
-        ]
-        assert opened(first["image"]).size == (5, 6)
-        assert bad["error"]["status"] == 415
-        assert opened(last["image"]).size == (7, 8)
+@pytest.mark.parametrize("headers", [{}, PNG, JSON])
+def test_several_images_are_sent_in_one_json(negative, headers):
+    files = make_form(make_image(5, 6), b"text", make_image(7, 8))
+    response = negative.post("/", headers=headers, **files)
+    first, bad, last = response.json["predictions"]
+    assert read_image(first["image"]).size == (5, 6)
+    assert bad["error"]["status"] == 415
+    assert read_image(last["image"]).size == (7, 8)
 
 
-def test_page_holds_the_picture(negative):
-    answer = negative.post("/", headers=BROWSER, **upload(picture()))
-    assert answer.mimetype == "text/html"
-    assert re.search(DRAWN, answer.text)
+def test_page_shows_the_image(negative):
+    response = negative.post("/", headers=BROWSER, **make_form(make_image()))
+    assert response.mimetype == "text/html"
+    assert re.search(DRAWING, response.text)
 
 
-def test_values_are_drawn_for_who_asks(drawing):
-    answer = drawing.post("/", headers=PNG, **upload(picture(5, 6)))
-    assert opened(answer.data).size == (5, 6)
-    assert drawing.post("/", **upload(picture(5, 6))).text == "5\n"
-    assert drawing.post("/", headers=JSON, **upload(picture())).json == {"width": 64}
+def test_answer_is_drawn_only_on_request(drawing):
+    response = drawing.post("/", headers=PNG, **make_form(make_image(5, 6)))
+    assert read_image(response.data).size == (5, 6)
+    assert drawing.post("/", **make_form(make_image(5, 6))).text == "5\n"
+    form = make_form(make_image())
+    assert drawing.post("/", headers=JSON, **form).json == {"width": 64}
     assert drawing.application.extensions["batcher"].model.drawn == 1
 
 
 def test_page_shows_values_and_drawing(drawing):
-    text = drawing.post("/", headers=BROWSER, **upload(picture(57, 6))).text
-    assert "57" in re.sub(DRAWN, "", text) and re.search(DRAWN, text)
+    text = drawing.post("/", headers=BROWSER, **make_form(make_image(57, 6))).text
+    assert "57" in re.sub(DRAWING, "", text) and re.search(DRAWING, text)
 
 
-def test_model_that_draws_nothing_keeps_to_its_values(client):
-    answer = client.post("/", headers=PNG, **upload(picture()))
-    assert (answer.mimetype, answer.text) == ("text/plain", "64 by 48\n")
+def test_model_that_draws_nothing_answers_with_its_values(client):
+    response = client.post("/", headers=PNG, **make_form(make_image()))
+    assert (response.mimetype, response.text) == ("text/plain", "64 by 48\n")
 
 
-def test_picture_that_is_refused_is_a_problem_for_all(negative):
-    answer = negative.post("/", headers=PNG, data=b"text")
-    assert (answer.status_code, answer.mimetype) == (415, "application/problem+json")
+def test_refused_image_is_a_problem_for_every_client(negative):
+    response = negative.post("/", headers=PNG, data=b"text")
+    assert response.status_code == 415
+    assert response.mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "error, status, detail",
+    [
+        (BadRequest("Send one."), 400, "Send one."),
+        (BadRequest(), 400, "The request is malformed."),
+        (jobs.NotReady("It loads", 7), 503, "It loads: retry in 7 s."),
+        (jobs.QueueFull("It is full", 9), 503, "It is full: retry in 9 s."),
+        (jobs.PredictionFailed(), 500, "The model failed on this input."),
+        (jobs.DeadlineExceeded(), 504, "The deadline passed: retry later."),
+        (jobs.ClientDisconnected(), 499, "The client disconnected."),
+        (MemoryError(), 503, "The server is out of memory: retry in 5 s."),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_error_has_its_status_and_sentence(app, error, status, detail):
+    with app.app_context():
+        http_error = responses.to_http_error(error)
+    body = responses.problem_body(http_error)
+    assert (body["status"], body["detail"]) == (status, detail)
+
+
+def test_busy_server_says_when_to_retry(app):
+    with app.test_request_context():
+        for error in (jobs.NotReady("It loads", 7), MemoryError()):
+            response = responses.error_response(error)
+            assert response.headers["Retry-After"] in ("7", "5")
+
+
+def test_unexpected_error_is_logged_and_not_shown(app, caplog):
+    with app.app_context():
+        error = responses.to_http_error(LookupError("secret"))
+    assert "secret" in caplog.text
+    body = responses.problem_body(error)
+    assert body["status"] == 500 and "secret" not in body["detail"]
+
+
+def test_errors_of_werkzeug_get_sentences_for_users(app):
+    detail = responses.problem_body(NotFound())["detail"]
+    assert detail == "Not found: POST to /, or GET / to see what is served."
+
+
+def test_error_does_not_keep_the_upload_in_memory(app):
+    class Pixels:
+        pass
+
+    def refuse() -> tuple[HTTPException, weakref.ref]:
+        pixels = Pixels()
+        try:
+            raise BadRequest("Send another.")
+        except BadRequest as error:
+            return error, weakref.ref(pixels)
+
+    error, pixels = refuse()
+    with app.app_context():
+        kept = responses.to_http_error(error)
+    gc.collect()
+    assert kept.__traceback__ is None and pixels() is None
+
+
+def test_policy_allows_only_the_pages_own_script_and_style(client):
+    response = client.get("/", headers={"Accept": "text/html"})
+    policy = response.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy and "http" not in policy
+    assert not re.search(r"<script>|<style|\bon\w+=|\bstyle=", response.text)

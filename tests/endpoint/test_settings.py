@@ -5,16 +5,15 @@ import sys
 
 import pytest
 
-from endpoint import settings as module
 from endpoint.settings import EXIT_BOOT_FAILED, Settings, read_settings
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     for name in Settings.model_fields:
-        monkeypatch.delenv(f"ENDPOINT_{name.upper()}", raising=False)
+        monkeypatch.setenv(f"ENDPOINT_{name.upper()}", "")  # restored after the test
+        monkeypatch.delenv(f"ENDPOINT_{name.upper()}")
     monkeypatch.delenv("ENDPOINT_APP", raising=False)
-    module._warn_renamed.cache_clear()
 
 
 def refusal(capsys) -> str:

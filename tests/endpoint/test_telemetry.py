@@ -103,7 +103,7 @@ def test_probes_are_logged_only_when_they_fail(caplog, path):
 
 
 def test_text_format_is_that_of_gunicorn():
-    line = telemetry.TextFormatter().format(make_record("hello"))
+    line = telemetry.formatter().format(make_record("hello"))
     assert re.fullmatch(
         r"\[\d{4}-\d\d-\d\d [\d:]+ [+-]\d{4}\] \[\d+\] \[INFO\] hello", line
     )
@@ -132,7 +132,7 @@ def test_json_format_has_the_whole_traceback():
     assert "secret" in entry["traceback"] and __file__ in entry["traceback"]
 
 
-@pytest.mark.parametrize("value, name", [("text", "Text"), ("json", "JSON")])
+@pytest.mark.parametrize("value, name", [("text", ""), ("json", "JSON")])
 def test_setting_chooses_the_format(monkeypatch, value, name):
     monkeypatch.setenv("ENDPOINT_LOG", value)
     assert type(telemetry.formatter()).__name__ == f"{name}Formatter"

@@ -15,13 +15,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from endpoint import uploads as inputs
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
-from endpoint import uploads as inputs
 from tests.examples import tiny_more
+from tests.examples.test_examples import JSON, PAGE, assert_alike, batches
 from tests.support.images import make_image as picture
 from tests.support.server import ROOT, SCRIPTS, Server
-from tests.examples.test_examples import JSON, PAGE, assert_alike, batches
 
 onnxruntime = pytest.importorskip("onnxruntime")
 soundfile = pytest.importorskip("soundfile")

@@ -1,6 +1,6 @@
-"""Bad and odd requests, made in memory, each with the answers that the contract gives.
+"""Valid, corrupt and malformed requests, each with the statuses that are correct.
 
-A case is the bytes on the wire, so that one plain client can send all of them.
+Each case is the bytes of a whole HTTP request, so that one simple client can send all.
 """
 
 import base64
@@ -16,35 +16,33 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageCms
 
-MARK = b"squeamish"  # stands in what is sent and must never come back
-OK, BAD, LARGE, NO_IMAGE, BROKEN = {200}, {400}, {413}, {415}, {422}
-REFUSED = NO_IMAGE | BROKEN  # damage to the first bytes hides what the file was
+MARK = b"squeamish"  # part of many requests; no answer may contain it
+OK, MALFORMED, TOO_LARGE = {200}, {400}, {413}
+NO_IMAGE, CORRUPT = {415}, {422}
+REFUSED = NO_IMAGE | CORRUPT  # A file with a corrupt start has no known format.
 MULTIPART = "multipart/form-data; boundary=B"
 JSON = "application/json"
 TILES = (324, 4, 1, 8)
-MEGABYTES = 19_000_000  # of the 20 that a body may have
+BODY_SIZE = 19_000_000  # bytes; the limit is 20,000,000
 EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
 class Case:
-    """One request and what may be answered."""
+    """One request and its correct answers."""
 
     name: str
     request: bytes
     statuses: set[int]
-    text: str | None = None  # the answer in full, where there is only one
-    ours: bool = True  # False: gunicorn answers, for malformed HTTP never reaches us
-    half_closes: bool = False  # The client says that it has sent all.
-
-
-# Requests
+    text: str | None = None  # the body of the answer, if only one is correct
+    reaches_app: bool = True  # False for malformed HTTP, which gunicorn refuses
+    half_closes: bool = False  # The client closes its sending side.
 
 
 def http(
     body: bytes, kind: str | None, method: str = "POST", **headers: object
 ) -> bytes:
-    """Return a request on the wire; a header given as None is left out."""
+    """Return an HTTP request; a header that is None is left out."""
     lines = {"Host": "test", "Connection": "close"}
     lines |= {"Content-Length": len(body), "Content-Type": kind}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -82,17 +80,14 @@ def base64_text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-# Pictures
-
-
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
-def drawn(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
-    """Return a picture with something in every corner."""
+def pattern(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
+    """Return an image without symmetries."""
     x, y = np.arange(width), np.arange(height)[:, None]
     bands = (x * 7 + y, x + y * 5, x * y)
     pixels = np.stack([band % 256 for band in bands], -1).astype(np.uint8)
@@ -100,11 +95,11 @@ def drawn(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
 
 
 def jpeg(width: int = 64, height: int = 48, mode: str = "RGB", **options) -> bytes:
-    return saved(drawn(width, height, mode), "JPEG", **options)
+    return saved(pattern(width, height, mode), "JPEG", **options)
 
 
 def png(width: int = 64, height: int = 48, mode: str = "RGB", **options) -> bytes:
-    return saved(drawn(width, height, mode), "PNG", **options)
+    return saved(pattern(width, height, mode), "PNG", **options)
 
 
 def values(kind: type, mode: str | None = None) -> Image.Image:
@@ -113,8 +108,8 @@ def values(kind: type, mode: str | None = None) -> Image.Image:
 
 
 def seeds() -> dict[str, bytes]:
-    """Return a good picture of 64 by 48 pixels for every kind that is taken."""
-    movie = {"save_all": True, "append_images": [drawn().rotate(90)], "duration": 50}
+    """Return a valid image of 64 by 48 pixels for each supported kind of file."""
+    movie = {"save_all": True, "append_images": [pattern().rotate(90)], "duration": 50}
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     files = {
         "jpeg": jpeg(),
@@ -128,7 +123,7 @@ def seeds() -> dict[str, bytes]:
         "jpeg exif": jpeg(exif=exif(3)),
         "jpeg comment": jpeg(comment=MARK),
         "jpeg multi-picture": saved(
-            drawn(), "MPO", save_all=True, append_images=[drawn()]
+            pattern(), "MPO", save_all=True, append_images=[pattern()]
         ),
         "png": png(),
         "png interlaced": adam7(),
@@ -139,22 +134,22 @@ def seeds() -> dict[str, bytes]:
         "png palette alpha": png(mode="P", transparency=bytes(range(256))),
         "png icc": png(icc_profile=profile),
         "png exif": png(exif=exif(3)),
-        "png animated": saved(drawn(), "PNG", **movie),
-        "gif": saved(drawn(mode="P"), "GIF"),
-        "gif clear": saved(drawn(mode="P"), "GIF", transparency=3),
-        "gif animated": saved(drawn(), "GIF", **movie),
-        "webp": saved(drawn(), "WEBP"),
-        "webp lossless": saved(drawn(mode="RGBA"), "WEBP", lossless=True),
-        "webp exif": saved(drawn(), "WEBP", exif=exif(3), icc_profile=profile),
-        "webp animated": saved(drawn(), "WEBP", **movie),
-        "tiff jpeg": saved(drawn(), "TIFF", compression="jpeg"),
-        "tiff lzw": saved(drawn(), "TIFF", compression="tiff_lzw"),
-        "tiff deflate": saved(drawn(), "TIFF", compression="tiff_adobe_deflate"),
-        "tiff packbits": saved(drawn(), "TIFF", compression="packbits"),
-        "tiff fax": saved(drawn(mode="1"), "TIFF", compression="group4"),
-        "tiff pages": saved(drawn(), "TIFF", **movie),
-        "tiff big": saved(drawn(), "TIFF", big_tiff=True),
-        "tiff exif": saved(drawn(), "TIFF", tiffinfo={EXIF_ORIENTATION: 3}),
+        "png animated": saved(pattern(), "PNG", **movie),
+        "gif": saved(pattern(mode="P"), "GIF"),
+        "gif clear": saved(pattern(mode="P"), "GIF", transparency=3),
+        "gif animated": saved(pattern(), "GIF", **movie),
+        "webp": saved(pattern(), "WEBP"),
+        "webp lossless": saved(pattern(mode="RGBA"), "WEBP", lossless=True),
+        "webp exif": saved(pattern(), "WEBP", exif=exif(3), icc_profile=profile),
+        "webp animated": saved(pattern(), "WEBP", **movie),
+        "tiff jpeg": saved(pattern(), "TIFF", compression="jpeg"),
+        "tiff lzw": saved(pattern(), "TIFF", compression="tiff_lzw"),
+        "tiff deflate": saved(pattern(), "TIFF", compression="tiff_adobe_deflate"),
+        "tiff packbits": saved(pattern(), "TIFF", compression="packbits"),
+        "tiff fax": saved(pattern(mode="1"), "TIFF", compression="group4"),
+        "tiff pages": saved(pattern(), "TIFF", **movie),
+        "tiff big": saved(pattern(), "TIFF", big_tiff=True),
+        "tiff exif": saved(pattern(), "TIFF", tiffinfo={EXIF_ORIENTATION: 3}),
         "tiff 32-bit": saved(values(np.int32), "TIFF"),
         "tiff float": saved(values(np.float32), "TIFF"),
         "tiff 16-bit": saved(values(np.uint16), "TIFF"),
@@ -162,8 +157,8 @@ def seeds() -> dict[str, bytes]:
         "bmp runs": rle_bmp(64, 48, b"\x40\1\0\0" * 48),
     }
     files |= {f"png {mode}": png(mode=mode) for mode in ("1", "L", "LA", "P", "RGBA")}
-    files |= {f"bmp {mode}": saved(drawn(mode=mode), "BMP") for mode in BMP_MODES}
-    files |= {f"tiff {mode}": saved(drawn(mode=mode), "TIFF") for mode in TIFF_MODES}
+    files |= {f"bmp {mode}": saved(pattern(mode=mode), "BMP") for mode in BMP_MODES}
+    files |= {f"tiff {mode}": saved(pattern(mode=mode), "TIFF") for mode in TIFF_MODES}
     return files
 
 
@@ -179,7 +174,7 @@ def exif(orientation: object) -> bytes:
 
 
 def directory(*entries: tuple[int, int, int, int], following: int = 0) -> bytes:
-    """Return a TIFF with one directory: (tag, type, count, value) and no pixels."""
+    """Return a TIFF without pixels, with entries (tag, type, count, value)."""
     rows = b"".join(struct.pack("<HHII", *entry) for entry in entries)
     return b"II*\0\x08\0\0\0%b%b" % (
         struct.pack("<H", len(entries)) + rows,
@@ -193,7 +188,7 @@ def segment(marker: int, data: bytes) -> bytes:
 
 
 def with_segments(*segments: bytes, file: bytes | None = None) -> bytes:
-    """Return a good JPEG with more segments at its start."""
+    """Return a valid JPEG with more segments at its start."""
     file = file or jpeg()
     return file[:2] + b"".join(segments) + file[2:]
 
@@ -203,14 +198,14 @@ def with_exif(block: bytes) -> bytes:
 
 
 def resized_jpeg(width: int, height: int, file: bytes | None = None) -> bytes:
-    """Return a JPEG whose header lies about its size."""
+    """Return a JPEG whose header has another size than its pixels."""
     file = file or jpeg()
     frame = max(file.find(b"\xff\xc0"), file.find(b"\xff\xc2")) + 5
     return file[:frame] + struct.pack(">HH", height, width) + file[frame + 4 :]
 
 
 def scanned(width: int, height: int, scans: int) -> bytes:
-    """Return a progressive JPEG with its last scan again and again."""
+    """Return a progressive JPEG that repeats its last scan."""
     file = saved(Image.new("L", (64, 64)), "JPEG", progressive=True)
     last = file.rfind(b"\xff\xda")
     scan = file[last:-2]
@@ -246,7 +241,7 @@ def deep_png() -> bytes:
 
 
 def adam7() -> bytes:
-    """Return an interlaced PNG: seven passes, each row of them with its filter."""
+    """Return an interlaced PNG: seven passes, with a filter byte in each row."""
     passes = ((8, 8), (8, 8), (4, 8), (4, 4), (2, 4), (2, 2), (1, 2))
     starts = ((0, 0), (4, 0), (0, 4), (2, 0), (0, 2), (1, 0), (0, 1))
     rows = b""
@@ -288,7 +283,7 @@ def rle_bmp(width: int, height: int, runs: bytes) -> bytes:
 
 
 def tiff_of(width: int, height: int, *entries: tuple[int, int, int, int]) -> bytes:
-    """Return a grey TIFF without compression whose pixels are missing."""
+    """Return an uncompressed grey TIFF without its pixels."""
     basic = {256: (256, 4, 1, width), 257: (257, 4, 1, height), 258: (258, 3, 1, 8)}
     basic |= {259: (259, 3, 1, 1), 262: (262, 3, 1, 1), 273: (273, 4, 1, 8)}
     basic |= {278: (278, 4, 1, height), 279: (279, 4, 1, width * height % 2**32)}
@@ -296,13 +291,10 @@ def tiff_of(width: int, height: int, *entries: tuple[int, int, int, int]) -> byt
     return directory(*basic.values())
 
 
-# Cases
-
-
 def cases() -> Iterator[Case]:
-    """Yield every case; the large ones are made only when their turn comes."""
-    for some in GROUPS:
-        yield from some()
+    """Yield every case; each is made only when it is needed, as some are large."""
+    for group_of_cases in GROUPS:
+        yield from group_of_cases()
 
 
 def group(
@@ -323,17 +315,17 @@ def as_body(data: bytes) -> bytes:
     return http(data, "image/jpeg")
 
 
-def good_pictures() -> Iterator[Case]:
-    yield from files("good", OK, seeds(), text="64 by 48\n")
+def valid_images() -> Iterator[Case]:
+    yield from files("valid", OK, seeds(), text="64 by 48\n")
     for width, height in ((1, 1), (1, 20_000), (20_000, 1), (2, 3)):
         image, size = Image.new("RGB", (width, height)), f"{width} by {height}"
         kinds = ("PNG", "TIFF", "BMP", "GIF", "JPEG")
-        pictures = {f"{kind} of {size}": saved(image, kind) for kind in kinds}
-        yield from files("good", OK, pictures, text=f"{size}\n")
+        images = {f"{kind} of {size}": saved(image, kind) for kind in kinds}
+        yield from files("valid", OK, images, text=f"{size}\n")
 
 
 def ways_to_send() -> Iterator[Case]:
-    data, turned = jpeg(), jpeg(exif=exif(6))
+    data, rotated = jpeg(), jpeg(exif=exif(6))
     text = base64_text(data)
     requests = {
         "body as curl's --data-binary": http(data, "application/x-www-form-urlencoded"),
@@ -370,35 +362,35 @@ def ways_to_send() -> Iterator[Case]:
         ),
     }
     yield from group("sent as", OK, requests, text="64 by 48\n")
-    yield Case("turned by EXIF", as_body(turned), OK, "48 by 64\n")
-    both = form(part(data), part(data), part(turned))
+    yield Case("rotated by EXIF", as_body(rotated), OK, "48 by 64\n")
+    both = form(part(data), part(data), part(rotated))
     yield Case("three files in one field", both, OK, "64 by 48\n" * 2 + "48 by 64\n")
     mixed = form(part(data), part(b"not an image"))
-    yield Case("a good file and a bad one", mixed, OK)
+    yield Case("a valid and an invalid file", mixed, OK)
 
 
-def cut_short() -> Iterator[Case]:
-    """Every format, cut at steps from its first byte to its last but ten."""
+def truncated_files() -> Iterator[Case]:
+    """Truncate each format at 19 places."""
     whole = seeds()
     formats = ("jpeg", "jpeg progressive", "png", "gif", "webp", "tiff lzw", "tiff RGB")
     for name in (*formats, "bmp RGB"):
         ends = {max(1, (len(whole[name]) - 10) * step // 20) for step in range(1, 20)}
         cuts = {f"{name} at {end}": whole[name][:end] for end in sorted(ends)}
-        yield from files("cut", REFUSED, cuts)
-    torn = {}
+        yield from files("truncated", REFUSED, cuts)
+    interrupted = {}
     for name in ("jpeg", "png", "tiff deflate"):
         middle = len(whole[name]) // 2
-        torn[name] = whole[name][:middle] + bytes(100) + whole[name][middle:]
-    yield from files("torn", OK | REFUSED, torn)
+        interrupted[name] = whole[name][:middle] + bytes(100) + whole[name][middle:]
+    yield from files("zeros inserted", OK | REFUSED, interrupted)
 
 
 def bombs() -> Iterator[Case]:
-    """Small files that ask for much memory."""
+    """Small files that would need much memory."""
     empty = chunk(b"IDAT", zlib.compress(bytes(100_000_000), 9))
     a_megabyte, ten_megabytes = (zlib.compress(bytes(n * 10**6)) for n in (1, 10))
     headers = {
         "PNG": png_of(30_000, 30_000),
-        "PNG of 2 thousand million each way": png_of(2**31 - 1, 2**31 - 1),
+        "PNG of 2 billion by 2 billion": png_of(2**31 - 1, 2**31 - 1),
         "PNG just over": png_of(7072, 7072),
         "JPEG": resized_jpeg(65_000, 65_000),
         "JPEG progressive": resized_jpeg(65_000, 65_000, jpeg(progressive=True)),
@@ -412,7 +404,7 @@ def bombs() -> Iterator[Case]:
         "WEBP": webp_of((b"VP8X", bytes(4) + b"\xff" * 6), (b"VP8L", bytes(20))),
         "WEBP lossless": webp_of((b"VP8L", b"\x2f\xff\xff\xff\xff" + bytes(20))),
     }
-    yield from files("bomb by header", LARGE | REFUSED, headers)
+    yield from files("bomb by header", TOO_LARGE | REFUSED, headers)
     texts = [chunk(b"zTXt", b"%d\0\0" % n + a_megabyte) for n in range(90)]
     contents = {
         "PNG pixels beyond its size": png_of(8, 8)[:33] + empty + chunk(b"IEND", b""),
@@ -438,7 +430,7 @@ def bombs() -> Iterator[Case]:
         "zip": zipped(),
         "gzip": gzip.compress(bytes(10_000_000)),
     }
-    yield from files("bomb by content", OK | LARGE | REFUSED, contents)
+    yield from files("bomb by content", OK | TOO_LARGE | REFUSED, contents)
 
 
 def zipped() -> bytes:
@@ -448,48 +440,48 @@ def zipped() -> bytes:
     return file.getvalue()
 
 
-def toil() -> Iterator[Case]:
-    """Files near the size limit that keep a decoder's slowest loop busy."""
-    comment = b"!\xfe" + b"\1a" * (MEGABYTES // 2) + b"\0"
-    pictures = {
-        "JPEG of EXIF": with_segments(segment(225, b"Exif\0\0II") * (MEGABYTES // 12)),
-        "JPEG of empty segments": with_segments(b"\xff\xe0\0\2" * (MEGABYTES // 4)),
-        "PNG of empty chunks": with_chunks(chunk(b"aaAa", b"") * (MEGABYTES // 12)),
-        "TIFF of strips": tiff_of(64, 48, (273, 4, MEGABYTES // 4, 8), (278, 4, 1, 1))
-        + b"\1\0\0\0" * (MEGABYTES // 4),
+def slow_files() -> Iterator[Case]:
+    """Files near the size limit that are slow to decode or to parse."""
+    comment = b"!\xfe" + b"\1a" * (BODY_SIZE // 2) + b"\0"
+    images = {
+        "JPEG of EXIF": with_segments(segment(225, b"Exif\0\0II") * (BODY_SIZE // 12)),
+        "JPEG of empty segments": with_segments(b"\xff\xe0\0\2" * (BODY_SIZE // 4)),
+        "PNG of empty chunks": with_chunks(chunk(b"aaAa", b"") * (BODY_SIZE // 12)),
+        "TIFF of strips": tiff_of(64, 48, (273, 4, BODY_SIZE // 4, 8), (278, 4, 1, 1))
+        + b"\1\0\0\0" * (BODY_SIZE // 4),
         "GIF of comments": gif_of((8, 8), (8, 8)).replace(b",", comment + b",", 1),
         "BMP of line ends": rle_bmp(7000, 7000, b"\0\0\1a" * 7000),
     }
-    yield from files("toil", BROKEN, pictures)
+    yield from files("slow", CORRUPT, images)
     keys = b"".join(b', "%d": 0' % number for number in range(1_500_000))
-    lists = b"[]," * (MEGABYTES // 3)
+    lists = b"[]," * (BODY_SIZE // 3)
     requests = {
         "JSON of keys": typed(JSON, b'{"image": 0%b}' % keys),
         "JSON of lists": typed(JSON, b'{"image": [%b[]]}' % lists),
     }
-    yield from group("toil", BAD, requests)
-    line_ends = form(part(b"\r\n--" * (MEGABYTES // 4)))
-    yield Case("toil: form of line ends", line_ends, NO_IMAGE)
+    yield from group("slow", MALFORMED, requests)
+    line_ends = form(part(b"\r\n--" * (BODY_SIZE // 4)))
+    yield Case("slow: form of line ends", line_ends, NO_IMAGE)
 
 
-def strangers() -> Iterator[Case]:
-    """Files of other formats, most of them called x.jpg."""
-    picture = drawn()
+def other_formats() -> Iterator[Case]:
+    """Files of other formats, most of them named x.jpg."""
+    image = pattern()
     page = b"<!doctype html><img src=x onerror=alert('" + MARK + b"')>"
     others = {
         "HTML": page,
-        "PDF": saved(picture, "PDF"),
+        "PDF": saved(image, "PDF"),
         "SVG": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>",
-        "EPS": saved(picture, "EPS"),
+        "EPS": saved(image, "EPS"),
         "PSD": b"8BPS\0\1"
         + bytes(6)
         + struct.pack(">HIIHH", 3, 48, 64, 8, 3)
         + bytes(99),
-        "ICO": saved(picture, "ICO"),
-        "TGA": saved(picture, "TGA"),
-        "PPM": saved(picture, "PPM"),
-        "JPEG 2000": saved(picture, "JPEG2000"),
-        "AVIF": saved(picture, "AVIF"),
+        "ICO": saved(image, "ICO"),
+        "TGA": saved(image, "TGA"),
+        "PPM": saved(image, "PPM"),
+        "JPEG 2000": saved(image, "JPEG2000"),
+        "AVIF": saved(image, "AVIF"),
         "shell script": b"#!/bin/sh\nrm -rf /tmp/" + MARK,
         "MP4": b"\0\0\0\x18ftypmp42" + bytes(100),
         "WAV": webp_of((b"fmt ", bytes(16))).replace(b"WEBP", b"WAVE"),
@@ -504,14 +496,14 @@ def strangers() -> Iterator[Case]:
     polyglots = {
         "JPEG and HTML": with_segments(segment(0xFE, page)),
         "JPEG and zip": jpeg() + zipped(),
-        "GIF and script": saved(drawn(mode="P"), "GIF") + b"*/=1;alert(1)//",
+        "GIF and script": saved(pattern(mode="P"), "GIF") + b"*/=1;alert(1)//",
         "PNG and PDF": png() + b"%PDF-1.4",
         "JPEG and JPEG": jpeg() + jpeg(8, 8),
     }
     yield from files("polyglot", OK, polyglots, text="64 by 48\n")
 
 
-def sizes() -> Iterator[Case]:
+def odd_sizes() -> Iterator[Case]:
     odd = {
         "PNG 0 by 0": png_of(0, 0),
         "PNG 0 by 5": png_of(0, 5),
@@ -526,7 +518,7 @@ def sizes() -> Iterator[Case]:
     yield from files("size", REFUSED, odd)
 
 
-def damaged() -> Iterator[Case]:
+def corrupt_files() -> Iterator[Case]:
     start, good = png()[:33], jpeg()
     frame = good.index(b"\xff\xc0")
     palette, blank = (8, 3, 0, 0, 0), bytes(999)
@@ -550,8 +542,8 @@ def damaged() -> Iterator[Case]:
         "BMP of unknown packing": bmp_of(64, 48, bytes(9999), packing=77),
         "BMP header of 99 bytes": b"BM" + bytes(12) + b"\x63\0\0\0" + blank,
     }
-    yield from files("broken", REFUSED, broken)
-    pictures = directory((0xB001, 4, 1, 9), (0xB002, 7, 16, 8))
+    yield from files("corrupt", REFUSED, broken)
+    images = directory((0xB001, 4, 1, 9), (0xB002, 7, 16, 8))
     odd = {
         "PNG checksum of pixels": png()[:-16] + b"abcd" + png()[-12:],
         "PNG without palette": png_of(8, 8, bytes(72), header=palette),
@@ -564,7 +556,7 @@ def damaged() -> Iterator[Case]:
         "PNG chunk names": with_chunks(chunk(b"\xff\xfe\xfd\xfc", b"")),
         "JPEG arithmetic": arithmetic(),
         "JPEG short segment": with_segments(b"\xff\xe1\0\1"),
-        "JPEG odd multi-picture": with_segments(segment(0xE2, b"MPF\0" + pictures)),
+        "JPEG odd multi-picture": with_segments(segment(0xE2, b"MPF\0" + images)),
     }
     yield from files("odd", OK | REFUSED, odd)
     xmp = b"XML:com.adobe.xmp\0\0\0\0\0\xff\xfe"
@@ -576,8 +568,8 @@ def damaged() -> Iterator[Case]:
     yield from files("harmless", OK, harmless, text="64 by 48\n")
 
 
-def broken_exif() -> Iterator[Case]:
-    """A good picture with a bad EXIF block is a good picture."""
+def corrupt_exif() -> Iterator[Case]:
+    """A corrupt EXIF block does not make an image invalid."""
     tag = EXIF_ORIENTATION
     blocks = {
         "nothing": b"",
@@ -597,7 +589,7 @@ def broken_exif() -> Iterator[Case]:
         "no orientation": directory((tag, 3, 0, 6)),
         "orientation of type 99": directory((tag, 99, 1, 6)),
         "orientation twice": directory((tag, 3, 1, 1), (tag, 3, 1, 6)),
-        "a count of 4 thousand million": directory((tag, 3, 2**32 - 1, 8)),
+        "a count of 4 billion": directory((tag, 3, 2**32 - 1, 8)),
         "a ring of directories": directory((0x8769, 4, 1, 8), following=8),
         "resolution of 0/0": directory((0x011A, 5, 1, 200)) + bytes(400),
     }
@@ -605,11 +597,16 @@ def broken_exif() -> Iterator[Case]:
         for kind, data in (
             ("JPEG", with_exif(block)),
             ("PNG", with_chunks(chunk(b"eXIf", block))),
-            ("WEBP", saved(drawn(), "WEBP", exif=b"Exif\0\0" + block + b" ")),
+            ("WEBP", saved(pattern(), "WEBP", exif=b"Exif\0\0" + block + b" ")),
         ):
             yield Case(f"EXIF of {name} in a {kind}", as_body(data), OK, "64 by 48\n")
-    turned = directory((tag, 3, 1, 6), (0x8769, 4, 1, 2**31), (0x010F, 2, 99, 2**31))
-    yield Case("EXIF good among bad", as_body(with_exif(turned)), OK, "48 by 64\n")
+    rotated = directory((tag, 3, 1, 6), (0x8769, 4, 1, 2**31), (0x010F, 2, 99, 2**31))
+    yield Case(
+        "valid orientation among corrupt tags",
+        as_body(with_exif(rotated)),
+        OK,
+        "48 by 64\n",
+    )
 
 
 def bad_json() -> Iterator[Case]:
@@ -636,9 +633,9 @@ def bad_json() -> Iterator[Case]:
         "two commas": {"image": f"data:image/jpeg;base64,{MARK.decode()},{text}"},
     }
     for name, value in values.items():
-        yield Case(f"JSON {name}", as_json(value), BAD)
+        yield Case(f"JSON {name}", as_json(value), MALFORMED)
     yield Case("JSON image of text", as_json({"image": base64_text(MARK)}), NO_IMAGE)
-    yield Case("JSON image of spaces", as_json({"image": "  "}), BAD | NO_IMAGE)
+    yield Case("JSON image of spaces", as_json({"image": "  "}), MALFORMED | NO_IMAGE)
     bodies = {
         "empty body": b"",
         "cut short": b'{"image": "' + text.encode(),
@@ -654,7 +651,7 @@ def bad_json() -> Iterator[Case]:
         "a JPEG": jpeg(),
     }
     for name, body in bodies.items():
-        yield Case(f"JSON {name}", typed(JSON, body), BAD)
+        yield Case(f"JSON {name}", typed(JSON, body), MALFORMED)
 
 
 def bad_forms() -> Iterator[Case]:
@@ -678,19 +675,19 @@ def bad_forms() -> Iterator[Case]:
         "without disposition": form(b"--B\r\n\r\n%b\r\n" % data),
         "with a broken header": form(b"--B\r\n\xff: \0\r\n:\r\n\r\n%b\r\n" % data),
     }
-    yield from group("form", BAD, empty)
+    yield from group("form", MALFORMED, empty)
     large = {
         "of 1,000 parts": form(*[file] * 1000),
         "of 1,000 fields": form(*[part(b"x", "a", None)] * 1000),
         "with a field of 1 MB": form(part(b"x" * 10**6, "note", None), file),
         "with a header of 1 MB": form(start + b"a" * 10**6 + end),
     }
-    yield from group("form", LARGE, large)
+    yield from group("form", TOO_LARGE, large)
     odd = {
         "with a header of 300 kB": form(start + b"a" * 300_000 + end),
         "with 50,000 headers": form(start + b"a\r\nX: " * 50_000 + end),
     }
-    yield from group("form", OK | BAD | LARGE, odd)
+    yield from group("form", OK | MALFORMED | TOO_LARGE, odd)
     no_images = {
         "with an empty file": form(part(b"")),
         "with text called a file": form(part(MARK)),
@@ -731,21 +728,21 @@ def bad_http() -> Iterator[Case]:
             b"\n64\r", b"\n60\r", 1
         ),
     }
-    yield from group("body", BAD, bodies)
+    yield from group("body", MALFORMED, bodies)
     short = {
         "short of its length": http(data, None, Content_Length=len(data) + 100),
         "short of its last chunk": chunks[:-20],
     }
-    yield from group("body", BAD, short, half_closes=True)
-    # The form is whole; then its client seems to have gone.
+    yield from group("body", MALFORMED, short, half_closes=True)
+    # The form is complete, but its client seems to have disconnected.
     long = form(part(data)).replace(b"th: ", b"th: 9", 1)
-    yield Case("form short of its length", long, BAD | {499}, half_closes=True)
+    yield Case("form short of its length", long, MALFORMED | {499}, half_closes=True)
     absurd = http(data, None, Content_Length=10**30)
-    yield Case("length absurd", absurd, LARGE, half_closes=True)
+    yield Case("length absurd", absurd, TOO_LARGE, half_closes=True)
 
 
-def no_http() -> Iterator[Case]:
-    """What gunicorn refuses by itself; none of it reaches the app."""
+def malformed_http() -> Iterator[Case]:
+    """Requests that gunicorn refuses before they reach the app."""
     data = jpeg()
     head = b"Content-Length: 5\r\n"
     malformed = {
@@ -758,7 +755,7 @@ def no_http() -> Iterator[Case]:
         "no method": b" / HTTP/1.1\r\n\r\n",
         "old HTTP": b"POST / HTTP/0.9\r\n\r\n",
     }
-    yield from group("malformed", BAD, malformed, ours=False)
+    yield from group("malformed", MALFORMED, malformed, reaches_app=False)
     rot13 = {"Content_Length": None, "Transfer_Encoding": "rot13"}
     others = (
         (414, b"GET /%b HTTP/1.1\r\n\r\n" % (b"a" * 9000)),
@@ -768,21 +765,23 @@ def no_http() -> Iterator[Case]:
         (501, http(data, None, **rot13)),  # as RFC 9112, 6.1 wants it
     )
     for number, (status, request) in enumerate(others):
-        yield Case(f"malformed for {status}, {number}", request, {status}, ours=False)
+        yield Case(
+            f"malformed for {status}, {number}", request, {status}, reaches_app=False
+        )
 
 
 GROUPS = (
-    good_pictures,
+    valid_images,
     ways_to_send,
-    cut_short,
+    truncated_files,
     bombs,
-    toil,
-    strangers,
-    sizes,
-    damaged,
-    broken_exif,
+    slow_files,
+    other_formats,
+    odd_sizes,
+    corrupt_files,
+    corrupt_exif,
     bad_json,
     bad_forms,
     bad_http,
-    no_http,
+    malformed_http,
 )

@@ -1,6 +1,6 @@
-"""Good requests, damaged at random: `python -m tests.stress.fuzz_images --cases 20000`.
+"""Randomly corrupted requests, each of which must give an image or a 4xx.
 
-Only a picture or a 4xx may come out of any of them.
+`python -m tests.stress.fuzz_images --cases 20000` prints how they ended.
 """
 
 import argparse
@@ -21,11 +21,12 @@ from endpoint.decoders.image import decode_image
 from endpoint.uploads import parse_uploads
 from tests.stress import corpus
 
-SLOW = 2.0  # seconds of processor time
-ODD = (0, 1, 2, 6, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
+MAX_CPU_SECONDS = 2.0  # for one case
+# Numbers that decoders may not expect.
+EXTREMES = (0, 1, 2, 6, 8, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
-class Limited(Request):
+class LimitedRequest(Request):
     max_content_length = 20_000_000
     max_form_parts = 100
     max_form_memory_size = 500_000
@@ -33,7 +34,7 @@ class Limited(Request):
 
 @dataclass
 class Figures:
-    """What came out: how often, after which of the decoders' exceptions, how fast."""
+    """How many cases ended how, and with which exceptions of the decoders."""
 
     outcomes: Counter = field(default_factory=Counter)
     causes: Counter = field(default_factory=Counter)
@@ -42,9 +43,9 @@ class Figures:
 
     def __str__(self) -> str:
         lines = [f"{count:7} {name}" for name, count in self.outcomes.most_common()]
-        lines += ["behind the 4xx:"]
+        lines += ["causes of the 4xx:"]
         lines += [f"{count:7} {name}" for name, count in self.causes.most_common()]
-        lines += ["slowest: %.2f s of processor time, case %d" % self.slowest]
+        lines += ["slowest: %.2f s of CPU time, case %d" % self.slowest]
         return "\n".join([*lines, f"failures: {len(self.failures)}", *self.failures])
 
 
@@ -55,10 +56,10 @@ def flip(data: bytearray, chance: random.Random) -> bytearray:
 
 
 def overwrite(data: bytearray, chance: random.Random) -> bytearray:
-    """Put an odd number where a length or an offset may stand."""
+    """Write an extreme number where a length or an offset may be."""
     size = chance.choice("BHI")
-    value = chance.choice(ODD) & (256 ** struct.calcsize(size) - 1)
-    # Headers hold most of the numbers.
+    value = chance.choice(EXTREMES) & (256 ** struct.calcsize(size) - 1)
+    # Most of the numbers are in headers.
     end = chance.choice((64, 64, 700, len(data)))
     place = chance.randrange(max(1, min(end, len(data) - 4)))
     number = struct.pack(chance.choice("<>") + size, value)
@@ -85,8 +86,8 @@ def splice(data: bytearray, chance: random.Random) -> bytearray:
 
 
 def change_exif(data: bytearray, chance: random.Random) -> bytearray:
-    """Give the file another EXIF block, as broken as can be."""
-    tag = (corpus.EXIF_ORIENTATION, chance.randrange(14), 1, chance.choice(ODD))
+    """Replace the EXIF block by a corrupt one."""
+    tag = (corpus.EXIF_ORIENTATION, chance.randrange(14), 1, chance.choice(EXTREMES))
     block = bytearray(b"Exif\0\0" + corpus.directory(tag))
     for _ in range(chance.randrange(4)):
         block = chance.choice((flip, overwrite))(block, chance)
@@ -95,12 +96,12 @@ def change_exif(data: bytearray, chance: random.Random) -> bytearray:
     if data.startswith(b"\x89PNG"):
         return data[:33] + corpus.chunk(b"eXIf", bytes(block[6:])) + data[33:]
     if data.startswith(b"RIFF"):
-        return bytearray(corpus.saved(corpus.drawn(), "WEBP", exif=bytes(block)))
+        return bytearray(corpus.saved(corpus.pattern(), "WEBP", exif=bytes(block)))
     return data
 
 
-def mend(data: bytearray, chance: random.Random) -> bytearray:
-    """Make a PNG's checksums right again, so that what is behind them is reached."""
+def fix_checksums(data: bytearray, chance: random.Random) -> bytearray:
+    """Correct a PNG's checksums, so that the decoder reads what they protect."""
     place = 8
     while data.startswith(b"\x89PNG") and place + 12 <= len(data):
         end = place + 8 + int.from_bytes(data[place : place + 4], "big")
@@ -128,11 +129,11 @@ def damaged(data: bytes, chance: random.Random, times: int) -> bytes:
     for _ in range(times):
         if data:
             data = chance.choice(DAMAGES)(data, chance)
-    return bytes(mend(data, chance) if chance.random() < 0.7 else data)
+    return bytes(fix_checksums(data, chance) if chance.random() < 0.7 else data)
 
 
-def request(chance: random.Random) -> Limited:
-    """Return a request, one in five of them with a damaged frame around the picture."""
+def make_request(chance: random.Random) -> LimitedRequest:
+    """Return a request with a corrupt image, sometimes itself malformed too."""
     data = damaged(chance.choice(SEEDS), chance, chance.choice((0, 1, 1, 2, 4)))
     kind, body = chance.choice(
         (
@@ -146,7 +147,7 @@ def request(chance: random.Random) -> Limited:
     )
     if kind != "image/jpeg" and chance.random() < 0.4:
         body = damaged(body, chance, 1)
-    length = str(len(body) if chance.random() < 0.95 else chance.choice(ODD))
+    length = str(len(body) if chance.random() < 0.95 else chance.choice(EXTREMES))
     builder = EnvironBuilder(
         method="POST",
         input_stream=io.BytesIO(body),
@@ -155,15 +156,17 @@ def request(chance: random.Random) -> Limited:
     )
     environ = builder.get_environ()
     environ["wsgi.input_terminated"] = chance.random() < 0.5 or None
-    return Limited({key: value for key, value in environ.items() if value is not None})
+    return LimitedRequest(
+        {key: value for key, value in environ.items() if value is not None}
+    )
 
 
-def answer(sent: Limited, figures: Figures) -> None:
+def parse_and_decode(sent: LimitedRequest, figures: Figures) -> None:
     try:
         with sent:
-            pictures = [decode_image(upload) for upload in parse_uploads(sent)]
-        assert {picture.mode for picture in pictures} == {"RGB"}
-        figures.outcomes["a picture"] += 1
+            images = [decode_image(upload) for upload in parse_uploads(sent)]
+        assert {image.mode for image in images} == {"RGB"}
+        figures.outcomes["an image"] += 1
     except HTTPException as error:
         figures.outcomes[f"{error.code} {error.name}"] += 1
         if error.__context__:
@@ -173,22 +176,22 @@ def answer(sent: Limited, figures: Figures) -> None:
 
 
 def run(cases: int, seed: int, seconds: float = float("inf")) -> Figures:
-    """Try a number of cases, fewer where the time is over first."""
+    """Try a number of cases, or fewer within a number of seconds."""
     figures = Figures()
-    until = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     for number in range(cases):
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             break
-        # A case can be tried again by its own number.
-        sent = request(random.Random(f"{seed}/{number}"))
+        # Each case has its own seed, so that it can be repeated alone.
+        sent = make_request(random.Random(f"{seed}/{number}"))
         started = time.thread_time()
         try:
-            answer(sent, figures)
+            parse_and_decode(sent, figures)
         except Exception:
             figures.failures.append(f"case {number}: {traceback.format_exc()}")
         taken = time.thread_time() - started
         figures.slowest = max(figures.slowest, (taken, number))
-        if taken > SLOW:
+        if taken > MAX_CPU_SECONDS:
             figures.failures.append(f"case {number} took {taken:.2f} s")
     return figures
 

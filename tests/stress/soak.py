@@ -1,8 +1,7 @@
-"""Tens of thousands of requests to the bundled model, and what they leave behind.
+"""Tens of thousands of requests, and the memory, threads and files of the server.
 
-`python -m tests.stress.soak` sends 50,000 pictures of mixed sizes through gunicorn, one in
-fifty of them broken, and writes `benchmarks/soak.json` and `benchmarks/soak.png`: the
-memory, threads and files of the process that holds the model.
+`python -m tests.stress.soak` sends 50,000 images of mixed sizes to the bundled model,
+one in fifty of them corrupt, and writes `soak.json` and `soak.png` to benchmarks/.
 """
 
 import argparse
@@ -18,20 +17,20 @@ from random import Random
 
 import numpy as np
 
-from benchmarks.machine import resident
 from demo.scenes import draw, sample
-from tests.stress.chaos import background, statuses, worker_of
+from tests.stress.chaos import background, count_statuses
+from tests.stress.process import resident_mb, worker_pid
 from tests.support.load import closed_loop, percentile
 from tests.support.server import ROOT, Server
 
 CLIENTS = 16
-WARM_UP = 0.1  # of the requests: memory pools are still growing
+WARM_UP = 0.1  # share of the requests during which memory pools still grow
 Sample = dict[str, float]
 
 
 def bodies(count: int, seed: int = 0) -> list[bytes]:
-    """Return pictures of 0.03 to 1.3 megapixels in three formats, each 50th broken."""
-    random, pictures = Random(seed), []
+    """Return images of 0.03 to 1.3 megapixels in three formats, each 50th corrupt."""
+    random, files = Random(seed), []
     for number in range(count):
         image = draw(sample(random), random)
         side = random.choice([224, 500, 900, 1400])
@@ -39,17 +38,17 @@ def bodies(count: int, seed: int = 0) -> list[bytes]:
         file = io.BytesIO()
         image.save(file, random.choice(["JPEG", "PNG", "WEBP"]))
         data = file.getvalue()
-        pictures.append(data[: len(data) // 2] if number % 50 == 49 else data)
-    return pictures
+        files.append(data[: len(data) // 2] if number % 50 == 49 else data)
+    return files
 
 
 def watch(process: int, done: list) -> Iterator[Sample]:
-    """Yield a process's memory (MB), threads and open files until requests end."""
+    """Yield a process's memory (MB), threads and open files until `done` is filled."""
     folder, started = Path(f"/proc/{process}"), time.monotonic()
     while not done:
         yield {
             "seconds": time.monotonic() - started,
-            "memory": resident(process),
+            "memory": resident_mb(process),
             "threads": len(list(folder.joinpath("task").iterdir())),
             "files": len(list(folder.joinpath("fd").iterdir())),
         }
@@ -57,14 +56,14 @@ def watch(process: int, done: list) -> Iterator[Sample]:
 
 
 def soak(requests: int) -> dict:
-    """Return the figures of a run."""
-    pictures = bodies(200)
+    """Send the requests and return the figures."""
+    images = bodies(200)
     with Server("gunicorn", ENDPOINT_MODEL="demo") as server:
-        worker = worker_of(server.wait_for(200))
-        # Batches of every size first: a CPU keeps kernels for each, and some are rare.
+        worker = worker_pid(server.wait_for(200))
+        # Batches of every size come first, because a CPU keeps kernels for each size.
         for clients in range(1, CLIENTS + 1):
-            expected = asyncio.run(closed_loop(server.port, clients, pictures))
-        sent = [pictures[number % len(pictures)] for number in range(requests)]
+            expected = asyncio.run(closed_loop(server.port, clients, images))
+        sent = [images[number % len(images)] for number in range(requests)]
         started = time.monotonic()
         with background(closed_loop(server.port, CLIENTS, sent)) as answers:
             samples = list(watch(worker, answers))
@@ -72,14 +71,14 @@ def soak(requests: int) -> dict:
     wrong = sum(
         (answer.status, answer.status == 200 and answer.text)
         != (right.status, right.status == 200 and right.text)
-        for answer, right in zip(answers, expected * (requests // len(pictures) + 1))
+        for answer, right in zip(answers, expected * (requests // len(images) + 1))
     )
     return {
         "date": date.today().isoformat(),
         "machine": f"{platform.processor() or platform.machine()}, Linux",
         "requests": requests,
         "seconds": round(seconds),
-        "statuses": statuses(answers),
+        "statuses": count_statuses(answers),
         "wrong answers": wrong,
         "p50 s": round(percentile(answers, 0.5), 3),
         "p99 s": round(percentile(answers, 0.99), 3),
@@ -90,21 +89,21 @@ def soak(requests: int) -> dict:
     }
 
 
-def settled(samples: list[Sample]) -> list[Sample]:
+def after_warm_up(samples: list[Sample]) -> list[Sample]:
     return [s for s in samples if s["seconds"] > WARM_UP * samples[-1]["seconds"]]
 
 
 def slope(samples: list[Sample], requests: int, name: str) -> float:
-    """Return a value's growth after warm-up over 10,000 requests, by least squares."""
-    rest = settled(samples)
+    """Return a value's growth per 10,000 requests after warm-up, by least squares."""
+    rest = after_warm_up(samples)
     times, values = [s["seconds"] for s in rest], [s[name] for s in rest]
-    a_second = np.polyfit(times, values, 1)[0]
-    return a_second * samples[-1]["seconds"] / requests * 10_000
+    per_second = np.polyfit(times, values, 1)[0]
+    return per_second * samples[-1]["seconds"] / requests * 10_000
 
 
 def extremes(samples: list[Sample], name: str) -> list[float]:
-    """Return the least and the most of a value after warm-up."""
-    values = [s[name] for s in settled(samples)]
+    """Return the minimum and the maximum of a value after warm-up."""
+    values = [s[name] for s in after_warm_up(samples)]
     return [min(values), max(values)]
 
 

@@ -1,4 +1,4 @@
-"""Many HTTP clients in one thread, each answer with its status, text and time."""
+"""Many HTTP clients in one thread, and what each response was."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Answer:
-    """What a client got: status 0 stands for a connection that broke."""
+    """A response as a client saw it; status 0 means that the connection broke."""
 
     status: int = 0
     text: str = ""
@@ -18,7 +18,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
     def keeps_contract(self) -> bool:
-        """Tell whether a caption or an error came in the form that README.md gives."""
+        """Tell whether the response has the documented form of an answer or error."""
         if self.status == 0:
             return True
         kind = self.headers.get("content-type")
@@ -31,14 +31,14 @@ class Answer:
 
 
 class Client:
-    """One kept connection to a server; it is opened anew after it broke."""
+    """A connection to a server that is kept open, and reopened after it broke."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, body: bytes = b"", path: str = "/") -> Answer:
-        """POST a body, or GET where there is none."""
+        """POST a body, or GET without one."""
         method = "POST" if body else "GET"
         head = f"{method} {path} HTTP/1.1\r\nHost: a\r\n"
         head += f"Content-Length: {len(body)}\r\n\r\n"
@@ -74,7 +74,7 @@ async def _read(reader: asyncio.StreamReader) -> Answer:
 
 
 async def closed_loop(port: int, clients: int, bodies: Iterable[bytes]) -> list[Answer]:
-    """Let so many clients send the bodies, each after its last answer."""
+    """Send the bodies with some clients, each of which waits for its last answer."""
     queue = iter(list(enumerate(bodies)))
     answers: dict[int, Answer] = {}
 
@@ -89,7 +89,7 @@ async def closed_loop(port: int, clients: int, bodies: Iterable[bytes]) -> list[
 
 
 async def open_loop(port: int, rate: float, bodies: Iterable[bytes]) -> list[Answer]:
-    """Send the bodies at a rate (per second), however slow the answers are."""
+    """Send bodies at a rate (per second) that does not depend on the answers."""
     idle: list[Client] = []
     started = time.monotonic()
 
@@ -110,7 +110,10 @@ async def open_loop(port: int, rate: float, bodies: Iterable[bytes]) -> list[Ans
 
 
 async def beside(work: Awaitable, port: int, path: str = "/ping") -> tuple:
-    """Return a work's result and the answers of a path, asked 20 times a second."""
+    """Return the result of some work, and what a path answered meanwhile.
+
+    The path is requested 20 times a second.
+    """
     probe, probes = Client(port), []
     task = asyncio.ensure_future(work)
     while not task.done():
@@ -121,6 +124,6 @@ async def beside(work: Awaitable, port: int, path: str = "/ping") -> tuple:
 
 
 def percentile(answers: Iterable[Answer], share: float) -> float:
-    """Return the seconds within which that share of the answers came."""
+    """Return the seconds within which a share of the answers arrived."""
     times = sorted(answer.seconds for answer in answers)
     return times[min(int(share * len(times)), len(times) - 1)] if times else 0.0

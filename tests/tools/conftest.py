@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.images import make_image as picture
+from tests.support.images import make_image
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(tmp_path):
     folder = tmp_path / "images"
     (folder / "below").mkdir(parents=True)
     for width in range(30, 40):
-        (folder / f"{width}.png").write_bytes(picture(width, 8))
-    (folder / "below" / "50.webp").write_bytes(picture(50, 8, "WEBP"))
+        (folder / f"{width}.png").write_bytes(make_image(width, 8))
+    (folder / "below" / "50.webp").write_bytes(make_image(50, 8, "WEBP"))
     (folder / "notes.txt").write_text("not an image")
     return folder

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import time
 
+from werkzeug.wrappers import Response
+
 from endpoint import create_app
 from tests.support import fake_model as fake
-from tests.support.images import make_image as picture
+from tests.support.images import make_image
 from tests.support.server import ROOT, SCRIPTS
 
 
@@ -20,9 +22,23 @@ def test_images_of_a_folder_are_answered_in_order(flask, folder):
 
 
 def test_globs_files_and_standard_input_are_answered(flask, folder):
-    status, lines, _ = flask("predict", folder / "3[12].png", "-", input=picture(7, 7))
+    status, lines, _ = flask(
+        "predict", folder / "3[12].png", "-", input=make_image(7, 7)
+    )
     answers = [line.split("\t")[1] for line in lines.splitlines()]
     assert (status, answers) == (0, ["31 by 8", "32 by 8", "7 by 7"])
+
+
+def test_urls_are_answered(flask, serve):
+    def app(environ, start):
+        found = environ["PATH_INFO"] == "/a.png"
+        body, status = (make_image(9, 9), 200) if found else ("", 404)
+        return Response(body, status)(environ, start)
+
+    url = serve(app)
+    status, lines, errors = flask("predict", f"{url}/a.png", f"{url}/none")
+    assert (status, lines) == (1, f"{url}/a.png\t9 by 9\n")
+    assert f"{url}/none: It cannot be fetched: HTTP Error 404" in errors
 
 
 def test_file_that_is_named_twice_is_answered_once(flask, folder):
@@ -31,7 +47,7 @@ def test_file_that_is_named_twice_is_answered_once(flask, folder):
 
 
 def test_failed_files_are_named_and_the_others_answered(flask, folder):
-    for name, data in {"31.png": b"text", "32.png": picture(fake.FAILS, 8)}.items():
+    for name, data in {"31.png": b"text", "32.png": make_image(fake.FAILS, 8)}.items():
         (folder / name).write_bytes(data)
     status, lines, errors = flask("predict", folder, folder / "none.png")
     assert (status, len(lines.splitlines())) == (1, 9)
@@ -45,7 +61,7 @@ def test_names_with_line_breaks_are_answered_once(flask, tmp_path):
     for name in (b"a\nb.png", b"c\td\\.png", b"\xff.png"):
         path = os.fsencode(tmp_path) + b"/" + name
         with open(path, "wb") as file:
-            file.write(picture(9, 9))
+            file.write(make_image(9, 9))
     broken = os.fsencode(tmp_path) + b"/e\n\xff.png"
     with open(broken, "wb") as file:
         file.write(b"text")
@@ -117,7 +133,7 @@ def test_fields_of_the_model_are_options(flask, folder, model_file):
 
 def test_batches_are_full(flask, tmp_path, model_file):
     for number in range(60):
-        (tmp_path / f"{number}.png").write_bytes(picture(8, 8))
+        (tmp_path / f"{number}.png").write_bytes(make_image(8, 8))
     slow = "__import__('time').sleep(.05) or SIZES.append"
     path = model_file(LABELS.replace("SIZES.append", slow))
     assert flask("predict", tmp_path, app=create_app(path.stem))[0] == 0

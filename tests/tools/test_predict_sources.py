@@ -3,11 +3,14 @@
 import time
 
 import pytest
+from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Response
 
-from tests.support.images import make_image as picture
+from tests.support.images import make_image
 from tools import predict_sources
 from tools.predict_sources import InputError, expand_sources, read_source
+
+FIELDS = MultiDict()
 
 
 def test_folder_expands_to_the_files_that_the_model_accepts(folder):
@@ -24,14 +27,14 @@ def test_sources_that_are_no_folder_are_kept(folder):
 
 
 def test_url_is_fetched_within_a_limit_of_bytes(serve):
-    bodies = {"/a.png": picture(9, 9), "/large": bytes(10_001)}
+    bodies = {"/a.png": make_image(9, 9), "/large": bytes(10_001)}
 
     def app(environ, start):
         body = bodies.get(environ["PATH_INFO"])
         return Response(body, 200 if body else 404)(environ, start)
 
     url = serve(app)
-    assert read_source(f"{url}/a.png", 10_000) == bodies["/a.png"]
+    assert read_source(f"{url}/a.png", FIELDS, 10_000).data == bodies["/a.png"]
     problems = {
         f"{url}/large": "It has over 10,000 bytes",
         f"{url}/none": "It cannot be fetched: HTTP Error 404",
@@ -40,7 +43,7 @@ def test_url_is_fetched_within_a_limit_of_bytes(serve):
     }
     for source, problem in problems.items():
         with pytest.raises(InputError, match=problem):
-            read_source(source, 10_000)
+            read_source(source, FIELDS, 10_000)
 
 
 def test_url_that_never_ends_is_given_up(serve, monkeypatch):
@@ -51,4 +54,4 @@ def test_url_that_never_ends_is_given_up(serve, monkeypatch):
 
     monkeypatch.setattr(predict_sources, "FETCH_TIMEOUT", 0.5)
     with pytest.raises(InputError, match="Fetching it takes over 0.5 s"):
-        read_source(serve(Response(drip())), 10_000)
+        read_source(serve(Response(drip())), FIELDS, 10_000)

@@ -8,7 +8,7 @@ from werkzeug.wrappers import Request, Response
 
 from endpoint import create_app
 from tests.support.apps import ready
-from tests.support.images import make_image as picture
+from tests.support.images import make_image
 from tools.smoke import IMAGE, smoke
 
 GOOD = {"caption": "a dog"}
@@ -64,7 +64,7 @@ def test_working_endpoint_passes(serve, monkeypatch, tmp_path):
     monkeypatch.setenv("ENDPOINT_API_KEY", "12345")
     url = serve(ready(create_app("tests.support.fake_model")))
     other = tmp_path / "other.png"
-    other.write_bytes(picture(9, 9))
+    other.write_bytes(make_image(9, 9))
     status, output = run(url, "--images", IMAGE, "--images", other)
     assert (status, failures(output)) == (0, [])
     assert "640 by 427" in output and "9 by 9" in output and "predict" in output

@@ -15,7 +15,7 @@ from tests.support.images import make_image
 from tests.support.uploads import refusal
 
 soundfile = pytest.importorskip("soundfile")
-module = pytest.importorskip("endpoint.decoders.audio")
+module = pytest.importorskip("examples.decode_audio")
 
 
 def make_audio(seconds=1.0, rate=16_000, kind="WAV", channels=1, **options) -> bytes:
