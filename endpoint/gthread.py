@@ -29,14 +29,7 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        application = self.wsgi
-
-        def with_disconnect_check(environ: dict[str, Any], start_response: Any) -> Any:
-            check = partial(is_disconnected, environ["gunicorn.socket"])
-            environ["endpoint.is_disconnected"] = check
-            return application(environ, start_response)
-
-        self.wsgi = with_disconnect_check
+        self.wsgi: Any = partial(add_disconnect_check, self.wsgi)
 
     def handle(self, conn: Any) -> Any:
         keep_alive = super().handle(conn)
@@ -80,3 +73,10 @@ def is_disconnected(connection: socket.socket) -> bool:
     # Systems without POLLRDHUP report a full close only, which poll always does.
     poll.register(connection, getattr(select, "POLLRDHUP", 0))
     return bool(poll.poll(0))
+
+
+def add_disconnect_check(application: Any, environ: Any, start_response: Any) -> Any:
+    """Call a WSGI application with `endpoint.is_disconnected` in its environment."""
+    check = partial(is_disconnected, environ["gunicorn.socket"])
+    environ["endpoint.is_disconnected"] = check
+    return application(environ, start_response)

@@ -46,8 +46,14 @@ class JSONFormatter(logging.Formatter):
     """One JSON object a line; a record's `fields` are among its values."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat()
-        line = {"time": time, "level": record.levelname, "process": record.process}
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(
+            "T", "milliseconds"
+        )
+        line = {
+            "time": f"{time[:-6]}Z",
+            "level": record.levelname,
+            "process": record.process,
+        }
         line |= getattr(record, "fields", None) or {"message": record.getMessage()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

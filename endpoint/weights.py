@@ -74,7 +74,8 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     }
     for problem, names in problems.items():
         if names:
-            shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            shown = ", ".join(sorted(names)[:3])
+            shown += f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise ModelUnavailable(f"The model in {folder} has {problem} for {shown}.")
     return network
 
@@ -100,7 +101,7 @@ def validate(folder: Path) -> str:
         files = sorted({folder / name for name in shards})
     for file in files:
         if problem := _problem_of(file):
-            return f"In {folder} the file {file.name} {problem}: download it again."
+            return f"The model in {folder} is incomplete: {file.name} {problem}."
     return ""
 
 

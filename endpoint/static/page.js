@@ -1,14 +1,14 @@
 "use strict";
-const PARALLEL = 4; // requests at a time: the server makes a batch of those that meet
+const MAX_REQUESTS = 4; // at a time; the server runs them in batches
 const find = (selector, place = document) => place.querySelector(selector);
 const make = (tag, values) => Object.assign(document.createElement(tag), values);
 const sleep = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
 const parse = async answer => new DOMParser().parseFromString(await answer.text(), "text/html");
-const form = find("#ask"), keyForm = find("#key");
-const cards = [], waiting = []; // all, and those that are not being asked yet
-let asking = 0, began = 0, target = form.action, newKey, key = sessionStorage.getItem("key");
+const form = find("#request"), keyForm = find("#key");
+const cards = [], waiting = []; // all cards, and those that are not sent yet
+let running = 0, firstSent = 0, target = form.action, newKey, key = sessionStorage.getItem("key");
 
-function add(input) { // a File or a text
+function add(input) { // a File or a string
   const item = find("template").content.firstElementChild.cloneNode(true);
   const kind = input.type?.split("/")[0], frame = make("span");
   const view = make({ image: "img", audio: "audio" }[kind] ?? "q", { alt: "", controls: true });
@@ -25,91 +25,93 @@ function add(input) { // a File or a text
 function send(card) {
   card.values = card.seconds = null;
   card.item.setAttribute("aria-busy", true);
-  write(card, "Waiting");
-  if (!asking) began = performance.now();
+  showStatus(card, "Waiting");
+  if (!running) firstSent = performance.now();
   waiting.push(card);
-  if (asking < PARALLEL) work();
+  if (running < MAX_REQUESTS) sendWaiting();
 }
 
-async function work() {
-  asking++;
+async function sendWaiting() {
+  running++;
   for (let card; (card = waiting.shift());) {
-    count();
-    await ask(card);
+    showProgress();
+    await request(card);
   }
-  asking--;
-  count();
+  running--;
+  showProgress();
 }
 
-async function ask(card) { // until there is an answer that time or a key won't change
+async function request(card) { // Repeat it while the server is busy or needs an API key.
   while (true) {
     const used = key, headers = { Accept: "text/html", ...(key && { "X-API-Key": key }) };
     const started = performance.now();
-    write(card, "Asking");
+    showStatus(card, "Sent");
     try {
-      const answer = await fetch(target, { method: "POST", headers, body: body(card.input) });
+      const answer = await fetch(target, { method: "POST", headers, body: formData(card.input) });
       const shown = find(".answer", await parse(answer));
       if (answer.status === 503) {
-        write(card, shown?.textContent ?? "The server is busy.");
+        showStatus(card, shown?.textContent ?? "The server is busy.");
         await sleep(Number(answer.headers.get("Retry-After")) || 5);
       } else if (answer.status === 401) {
-        write(card, "Waiting for the key");
-        if (used === key) await givenKey();
+        showStatus(card, "Waiting for the API key");
+        if (used === key) await askForKey();
       } else {
         const model = /predict;dur=([\d.]+)/.exec(answer.headers.get("Server-Timing"))?.[1];
         card.seconds = (performance.now() - started) / 1000;
-        return shown ? settle(card, shown, model / 1000) : fail(card, `The server answered ${answer.status}: send it again.`);
+        if (shown) return showAnswer(card, shown, model / 1000);
+        return showError(card, `The server answered with status ${answer.status}: send it again.`);
       }
     } catch {
-      return fail(card, "The server cannot be reached: send it again later.");
+      return showError(card, "The server cannot be reached: send it again later.");
     }
   }
 }
 
-function body(input) {
+function formData(input) {
   const sent = new FormData();
   for (const [name, value] of new FormData(form)) if (typeof value === "string" && value) sent.set(name, value);
   typeof input === "string" ? sent.set("text", input) : sent.append("file", input);
   return sent;
 }
 
-function write(card, text) {
+function showStatus(card, text) {
   find(".answer", card.item).replaceWith(make("div", { className: "answer", textContent: text }));
   find("small", card.item).textContent = card.name;
 }
 
-function settle(card, shown, model) {
+function showAnswer(card, shown, model) {
   find(".answer", card.item).replaceWith(shown);
   const time = card.seconds ? ` · ${card.seconds.toFixed(2)} s` : "";
   find(":scope > small", card.item).textContent = card.name + time + (model ? ` (model ${model.toFixed(2)})` : "");
   card.values = JSON.parse(shown.dataset.item);
+  card.failed = shown.classList.contains("error");
   card.item.setAttribute("aria-busy", false);
 }
 
-function fail(card, detail) {
+function showError(card, detail) {
   const shown = make("div", { className: "answer error" });
   shown.dataset.item = JSON.stringify({ error: { detail } });
   shown.append(make("p", { textContent: detail }));
-  settle(card, shown);
+  showAnswer(card, shown);
 }
 
-function count() {
-  const done = cards.filter(card => card.values), failed = done.filter(card => card.values.error).length;
-  const time = asking ? "" : ` in ${((performance.now() - began) / 1000).toFixed(1)} s`;
+function showProgress() {
+  const done = cards.filter(card => card.values), failed = done.filter(card => card.failed).length;
+  const time = running ? "" : ` in ${((performance.now() - firstSent) / 1000).toFixed(1)} s`;
   find("#count").textContent = `${done.length - failed} of ${cards.length} answered${failed ? `, ${failed} refused` : ""}${time}`;
-  Object.assign(find("progress"), { max: cards.length, value: done.length, hidden: !asking });
+  Object.assign(find("progress"), { max: cards.length, value: done.length, hidden: !running });
   find("#answers").hidden = !cards.length;
-  arrange();
+  showSendButton();
 }
 
-function arrange() { // Files leave as soon as they are chosen; the button sends them once more.
+function showSendButton() { // Files are sent when they are chosen; the button repeats that.
   if (find("textarea")) return;
   find("#send").hidden = !cards.length;
   find("#send button").textContent = "Send all again";
 }
 
-function givenKey() {
-  find("#wrong").textContent = key ? "That key was rejected." : "";
+function askForKey() {
+  find("#rejected").textContent = key ? "That key was rejected." : "";
   keyForm.hidden = false;
   keyForm.key.focus();
   return newKey ??= new Promise(done => keyForm.onsubmit = event => {
@@ -121,42 +123,43 @@ function givenKey() {
   });
 }
 
-async function watch() { // the model's state and, with another model, the inputs it takes
+async function watchHealth() { // Show the state, and the new form once the model is ready.
   for (let health; true; await sleep(health.state === "ready" ? 15 : 1)) {
     try {
       health = await (await fetch(`${form.action}health`)).json();
       const served = `${health.model} on ${health.device}`;
-      if (health.state === "ready" && served !== document.body.dataset.served) await renew(served);
+      if (health.state === "ready" && served !== document.body.dataset.served) await reloadForm(served);
     } catch {
-      health = { model: "The server", reason: "It cannot be reached" };
+      health = { reason: "The server cannot be reached" };
     }
-    const text = `${health.model}${health.device ? ` on ${health.device}` : ""}. ${health.reason}.`;
+    const model = health.device ? `${health.model} on ${health.device}` : health.model;
+    const text = `${model ? `${model}. ` : ""}${health.reason}.`;
     if (find("#state").textContent !== text) find("#state").textContent = text;
     find("#state").dataset.state = health.state;
   }
 }
 
-async function renew(served) {
+async function reloadForm(served) {
   const page = await parse(await fetch(form.action, { headers: { Accept: "text/html" } }));
   for (const id of ["#title", "#inputs", "#curl"]) find(id).replaceWith(find(id, page));
   document.body.dataset.served = served;
-  arrange();
+  showSendButton();
 }
 
-function look({ target }) { // Darken the picture where the model did not look for a word.
+function showAttention({ target }) { // Darken what the model did not look at for a word.
   find("figure canvas")?.remove();
   if (!target.dataset?.map) return;
   const map = JSON.parse(target.dataset.map), most = Math.max(...map.flat());
   const canvas = make("canvas", { width: map[0].length, height: map.length }), pen = canvas.getContext("2d");
-  map.forEach((line, y) => line.forEach((weight, x) => {
+  map.forEach((row, y) => row.forEach((weight, x) => {
     pen.fillStyle = `rgb(0 0 0 / ${0.7 - 0.7 * weight / most})`;
     pen.fillRect(x, y, 1, 1);
   }));
   find("figure span", target.closest("li")).append(canvas);
 }
 
-const rows = () => cards.filter(card => card.values).map(({ name, values: { error, ...values }, seconds }) =>
-  ({ file: name, ...values, error: error?.detail, seconds }));
+const rows = () => cards.filter(card => card.values).map(({ name, values, failed, seconds }) =>
+  ({ file: name, ...(failed ? {} : values), error: failed ? values.error.detail : values.error, seconds }));
 
 function csv() {
   const table = rows(), columns = [...new Set(table.flatMap(Object.keys))];
@@ -189,12 +192,12 @@ document.ondragover = document.ondragleave = document.ondrop = event => {
   document.body.classList.toggle("dragging", event.type === "dragover");
   if (event.type === "drop") [...event.dataTransfer.files].forEach(add);
 };
-for (const event of ["pointerover", "focusin"]) document.addEventListener(event, look);
-find("#copy").hidden = !navigator.clipboard; // Browsers have it on https and localhost alone.
+for (const event of ["pointerover", "focusin"]) document.addEventListener(event, showAttention);
+find("#copy").hidden = !navigator.clipboard; // Browsers allow it only on https and localhost.
 find("#copy").onclick = () => navigator.clipboard.writeText(
   rows().map(({ file, error, ...values }) => `${file}\t${error ?? Object.values(values)[0]}\n`).join(""));
 find("#csv").onclick = () => save("answers.csv", "text/csv", csv());
 find("#json").onclick = () => save("answers.json", "application/json", JSON.stringify(rows(), null, 2));
 find("#curl").textContent = find("#curl").textContent.replace(/http\S+$/, form.action);
-arrange();
-watch();
+showSendButton();
+watchHealth();

@@ -12,7 +12,8 @@ from endpoint.settings import EXIT_BOOT_FAILED, Settings, read_settings
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     for name in Settings.model_fields:
-        monkeypatch.delenv(f"ENDPOINT_{name.upper()}", raising=False)
+        monkeypatch.setenv(f"ENDPOINT_{name.upper()}", "")  # restored after the test
+        monkeypatch.delenv(f"ENDPOINT_{name.upper()}")
 
 
 def refusal(capsys) -> str:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from tests.stress.process import resident_mb, worker_pid
 from tests.support import fake_model as fake
+from tests.support.apps import FAKE_MODEL, wait_until
 from tests.support.images import make_image
 from tests.support.load import (
     Answer,
@@ -33,7 +34,7 @@ TIMED = (64, 48)  # the size of the images that are sent until a time is over
 
 
 def serve(**environment: object) -> Server:
-    server = Server("gunicorn", ENDPOINT_MODULE=fake.__name__, **environment)
+    server = Server("gunicorn", ENDPOINT_MODULE=FAKE_MODEL, **environment)
     return server.wait_for(200)
 
 
@@ -257,8 +258,8 @@ def fatal_input(width: int, deadline: float = 3) -> Figures:
     with serve(FAKE_SECONDS=0.2, **settings) as server:
         victim, pings = worker_pid(server), []
         with background(closed_loop(server.port, 8, numbered_images(8))) as before:
-            while not metric(server, "endpoint_batch_size_count"):
-                time.sleep(0.01)  # The first batch should not hold the fatal image.
+            # The first batch should not hold the fatal image.
+            wait_until(lambda: metric(server, "endpoint_batch_size_count"))
             started, bodies = time.monotonic(), [make_image(width, 8)]
             bodies += numbered_images(8)
             with background(closed_loop(server.port, 9, bodies)) as after:

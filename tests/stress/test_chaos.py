@@ -11,12 +11,13 @@ import pytest
 
 from tests.stress import chaos
 from tests.support import fake_model as fake
+from tests.support.apps import FAKE_MODEL
 from tests.support.images import make_image
 from tests.support.server import Server
 
 
 def fake_server(*options: str, **environment: object) -> Server:
-    return Server("gunicorn", *options, ENDPOINT_MODULE=fake.__name__, **environment)
+    return Server("gunicorn", *options, ENDPOINT_MODULE=FAKE_MODEL, **environment)
 
 
 def ping_seconds(server: Server) -> float:
