@@ -47,6 +47,7 @@ def read_settings() -> Settings:
         error = invalid.errors()[0]
         name = str(error["loc"][0])
         description = Settings.model_fields[name].description
-        allowed = description or error["msg"].removeprefix("Input should be ")
+        message = error["msg"].removeprefix("Input should be ").partition(",")[0]
+        allowed = description or message
         print(f"ENDPOINT_{name.upper()} must be {allowed}.", file=sys.stderr)
         sys.exit(EXIT_BOOT_FAILED)

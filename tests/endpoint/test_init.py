@@ -1,7 +1,5 @@
 """create_app and serve: what is put together, when, and what is never imported."""
 
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,14 +7,7 @@ import pytest
 import endpoint
 from endpoint import create_app
 from tests.support.apps import FAKE_MODEL, wait_until
-from tests.support.server import ROOT, Server
-
-COMMANDS = ("bake", "check", "predict", "smoke")
-
-
-def run_python(program: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", program]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+from tests.support.server import Server
 
 
 def test_settings_are_in_the_configuration(monkeypatch):

@@ -187,9 +187,7 @@ def test_unreachable_hub_is_one_sentence_with_a_hint(hub, monkeypatch):
 
 def test_partial_download_is_refused_without_the_hub(hub):
     fill_cache(hub, FILES | {"model.safetensors": SAFE[:-2]})
-    sentence = refusal()
-    assert "is incomplete" in sentence
-    assert "model.safetensors is truncated" in sentence
+    assert "model.safetensors is truncated" in refusal()
 
 
 def test_model_is_downloaded_once(full_hub):
@@ -269,7 +267,8 @@ def test_missing_weights_are_refused_by_name(network, tmp_path):
 def test_names_of_many_missing_weights_are_shortened(network, tmp_path):
     names = [name for name, _ in network.named_parameters()]
     change_weights(tmp_path, **dict.fromkeys(names[:5]))
-    assert load_refusal(network, tmp_path).endswith(" and 2 more.")
+    sentence = load_refusal(network, tmp_path)
+    assert sum(name in sentence for name in names) == 3 and "..." in sentence
 
 
 def test_weights_of_another_shape_are_refused(network, tmp_path):
