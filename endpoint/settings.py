@@ -15,7 +15,9 @@ DEVICE, API_KEY = r"^([a-z]+(:\d+)?)?$", "^[!-~]+$"
 class Settings(BaseModel, frozen=True, allow_inf_nan=False):
     module: str = "endpoint.model"
     model: str = ""  # demo, a folder, or a name on the Hugging Face hub
-    device: str = Field("", pattern=DEVICE, description="like cpu, cuda or cuda:1")
+    device: str = Field(
+        "", pattern=DEVICE, description="cpu, cuda or a GPU like cuda:1"
+    )
     max_batch: int | None = Field(None, ge=1, le=65_536)  # None: the model's own
     max_batch_delay: float = Field(50, ge=0, le=10_000)  # milliseconds
     queue: int = Field(64, ge=1, le=10_000)  # inputs that are decoded or wait
@@ -45,6 +47,7 @@ def read_settings() -> Settings:
         error = invalid.errors()[0]
         name = str(error["loc"][0])
         description = Settings.model_fields[name].description
-        allowed = description or error["msg"].removeprefix("Input should be ")
+        message = error["msg"].removeprefix("Input should be ").partition(",")[0]
+        allowed = description or message
         print(f"ENDPOINT_{name.upper()} must be {allowed}.", file=sys.stderr)
         sys.exit(EXIT_BOOT_FAILED)

@@ -1,11 +1,8 @@
-"""A picture to a caption with BLIP, through transformers' own generate."""
-
-from pathlib import Path
+"""An image to a caption with BLIP, by transformers' own `generate`."""
 
 import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGeneration
-from transformers.utils import logging
 
 from endpoint import weights
 from endpoint.decoders.image import decode_image
@@ -13,23 +10,19 @@ from endpoint.uploads import Upload
 
 CHECKPOINT = "Salesforce/blip-image-captioning-base"  # on the hub
 REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"
-MAX_LENGTH = 20  # tokens, the start token included
-BEAMS = 3
-EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
-
-logging.disable_progress_bar()  # That of loading; a download still shows its own.
+MAX_LENGTH = 20  # tokens, including the start token
+NUM_BEAMS = 3
 
 
 class Model:
     max_batch = 16
+    example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        network = BlipForConditionalGeneration.from_pretrained(folder)
-        self.network = network.eval().to(device)
-        self.example = Upload(EXAMPLE.read_bytes())
+        self.network = weights.load(BlipForConditionalGeneration, folder, device)
 
     def decode(self, upload: Upload) -> np.ndarray:
         image = decode_image(upload)
@@ -39,7 +32,7 @@ class Model:
     def predict(self, images: list[np.ndarray]) -> list[str]:
         pixels = torch.from_numpy(np.stack(images))  # (images, 3, 384, 384)
         tokens = self.network.generate(
-            pixels.to(self.network.device), max_length=MAX_LENGTH, num_beams=BEAMS
+            pixels.to(self.network.device), max_length=MAX_LENGTH, num_beams=NUM_BEAMS
         )  # (images, at most 20)
         captions = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [caption.strip() for caption in captions]

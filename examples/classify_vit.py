@@ -1,11 +1,8 @@
-"""A picture to its class with ViT, by any checkpoint that classifies images."""
-
-from pathlib import Path
+"""An image to its class with ViT, or with any other image classifier on the hub."""
 
 import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
-from transformers.utils import logging
 
 from endpoint import weights
 from endpoint.decoders.image import decode_image
@@ -13,21 +10,16 @@ from endpoint.uploads import Upload
 
 CHECKPOINT = "google/vit-base-patch16-224"  # on the hub; knows ImageNet's 1000 classes
 REVISION = "3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3"
-EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
-
-logging.disable_progress_bar()  # That of loading; a download still shows its own.
 
 
 class Model:
-    max_batch = 32
+    example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
-        # With "pil" the pixels are the same whether torchvision is there or not.
+        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        # With "pil" the pixels are the same whether or not torchvision is installed.
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        network = AutoModelForImageClassification.from_pretrained(folder)
-        self.network = network.eval().to(device)
-        self.example = Upload(EXAMPLE.read_bytes())
+        self.network = weights.load(AutoModelForImageClassification, folder, device)
 
     def decode(self, upload: Upload) -> np.ndarray:
         image = decode_image(upload)
@@ -41,6 +33,6 @@ class Model:
         return list(zip(confidences.tolist(), classes.tolist()))
 
     def encode(self, best: tuple[float, int]) -> dict[str, str | float]:
-        confidence, number = best
-        name = self.network.config.id2label[number]
+        confidence, class_id = best
+        name = self.network.config.id2label[class_id]
         return {"class": name, "confidence": round(confidence, 4)}

@@ -1,10 +1,9 @@
-"""A picture to the things in it with RT-DETR: boxes as JSON, or drawn as PNG."""
+"""An image to the objects in it with RT-DETR: boxes as JSON, or drawn as a PNG."""
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from transformers import AutoImageProcessor
-from transformers import AutoModelForObjectDetection as Network
+from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
 from endpoint import weights
 from endpoint.decoders.image import decode_image
@@ -12,26 +11,26 @@ from endpoint.uploads import Upload
 
 CHECKPOINT = "PekingU/rtdetr_r50vd"  # on the hub; knows COCO's 80 classes
 REVISION = "df939e661d8c52e80608d1ec566561aabd25a4e7"
-THRESHOLD = 0.5  # Boxes of less confidence are left out.
-DRAWN = (1024, 1024)  # pixels at most: whole photographs would fill the memory
+THRESHOLD = 0.5  # the lowest confidence of a box
+MAX_DRAWN = (1024, 1024)  # pixels; images of full size would fill the memory
 
 
 class Model:
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = Network.from_pretrained(folder).eval().to(device)
+        self.network = weights.load(AutoModelForObjectDetection, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple, Image.Image]:
         image = decode_image(upload)
         pixels = self.processor(images=image, return_tensors="np").pixel_values[0]
         size = image.size
-        image.thumbnail(DRAWN)
+        image.thumbnail(MAX_DRAWN)
         return pixels, size, image
 
     @torch.inference_mode()
-    def predict(self, pictures: list[tuple]) -> list[tuple[dict, tuple, Image.Image]]:
-        pixels, sizes, images = zip(*pictures)
+    def predict(self, inputs: list[tuple]) -> list[tuple[dict, tuple, Image.Image]]:
+        pixels, sizes, images = zip(*inputs)
         pixels = torch.from_numpy(np.stack(pixels))  # (images, 3, 640, 640)
         outputs = self.network(pixels.to(self.network.device))
         found = self.processor.post_process_object_detection(outputs, THRESHOLD)
@@ -42,10 +41,9 @@ class Model:
         found, size, _ = output
         names = [self.network.config.id2label[label] for label in found["labels"]]
         boxes = np.rint(found["boxes"].clip(0, 1) * np.tile(size, 2)).astype(int)
-        things = [
-            {"class": name, "confidence": round(score, 4), "box": box}
-            for name, score, box in zip(names, found["scores"].tolist(), boxes.tolist())
-        ]
+        scores = [round(score, 4) for score in found["scores"].tolist()]
+        keys = ("class", "confidence", "box")
+        things = [dict(zip(keys, each)) for each in zip(names, scores, boxes.tolist())]
         return {"found": ", ".join(names) or "nothing", "things": things}
 
     def draw(self, output: tuple[dict, tuple, Image.Image]) -> Image.Image:

@@ -1,15 +1,12 @@
-"""A picture to what each of its pixels shows: shares as JSON, the mask as PNG."""
+"""An image to the class of each pixel with SegFormer: shares as JSON, a mask as PNG."""
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.nn.functional import interpolate
-from transformers import AutoImageProcessor
-from transformers import AutoModelForSemanticSegmentation as Network
-from transformers.utils import logging
+from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from endpoint import weights
 from endpoint.decoders.image import decode_image
@@ -17,29 +14,26 @@ from endpoint.uploads import Upload
 
 CHECKPOINT = "nvidia/segformer-b0-finetuned-ade-512-512"  # on the hub; 150 classes
 REVISION = "489d5cd81a0b59fab9b7ea758d3548ebe99677da"
-COLOURS = np.random.default_rng(0).bytes(3 * 256)  # red, green, blue of each class
-EXAMPLE = Path(__file__).parent.parent / "french_bulldog.jpg"
-
-logging.disable_progress_bar()  # That of loading; a download still shows its own.
+PALETTE = np.random.default_rng(0).bytes(3 * 256)  # red, green, blue of each class
 
 
 class Model:
-    max_batch = 8  # Each takes 160 MB in logits.
+    max_batch = 8  # The logits of one image take 160 MB.
+    example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = Network.from_pretrained(folder).eval().to(device)
-        self.example = Upload(EXAMPLE.read_bytes())
+        self.network = weights.load(AutoModelForSemanticSegmentation, folder, device)
 
-    def decode(self, upload: Upload) -> tuple[np.ndarray, tuple]:
+    def decode(self, upload: Upload) -> tuple[np.ndarray, tuple[int, int]]:
         image = decode_image(upload)
         pixels = self.processor(images=image, return_tensors="np").pixel_values[0]
         return pixels, image.size
 
     @torch.inference_mode()
-    def predict(self, pictures: list[tuple]) -> list[tuple[np.ndarray, tuple]]:
-        pixels, sizes = zip(*pictures)
+    def predict(self, inputs: list[tuple]) -> list[tuple[np.ndarray, tuple]]:
+        pixels, sizes = zip(*inputs)
         pixels = torch.from_numpy(np.stack(pixels))  # (images, 3, 512, 512)
         logits = self.network(pixels.to(self.network.device)).logits
         logits = interpolate(logits, pixels.shape[2:], mode="bilinear")
@@ -48,10 +42,10 @@ class Model:
     def encode(self, output: tuple[np.ndarray, tuple]) -> dict:
         counts = Counter(output[0].ravel().tolist()).most_common()
         names, pixels = self.network.config.id2label, output[0].size
-        shares = {names[number]: round(count / pixels, 4) for number, count in counts}
+        shares = {names[label]: round(count / pixels, 4) for label, count in counts}
         return {"class": next(iter(shares)), "shares": shares}
 
     def draw(self, output: tuple[np.ndarray, tuple]) -> Image.Image:
-        mask = Image.fromarray(output[0])
-        mask.putpalette(COLOURS)  # The pixels themselves remain the classes' numbers.
+        mask = Image.fromarray(output[0])  # Its pixels are the numbers of the classes.
+        mask.putpalette(PALETTE)
         return mask.resize(output[1])

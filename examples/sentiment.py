@@ -1,8 +1,7 @@
-"""A text to what its writer feels, with DistilBERT or any other text classifier."""
+"""A text to its sentiment with DistilBERT, or with any other text classifier."""
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging
 
 from endpoint import weights
 from endpoint.decoders.text import decode_text
@@ -10,27 +9,24 @@ from endpoint.uploads import Upload
 
 CHECKPOINT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # on the hub
 REVISION = "714eb0fa89d2f80546fda750413ed43d93601a13"
-LONGEST = 2_000  # characters; the model reads 512 tokens and no further
-
-logging.disable_progress_bar()  # That of loading; a download still shows its own.
+MAX_CHARS = 2_000  # The model reads only the first 512 tokens.
 
 
 class Model:
     accepts = "text/plain"
-    example = Upload(b"So good that I read it twice.")
+    example = Upload(b"So good that I read it twice.", "text/plain")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.find(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        network = AutoModelForSequenceClassification.from_pretrained(folder)
-        self.network = network.eval().to(device)
+        self.network = weights.load(AutoModelForSequenceClassification, folder, device)
 
     def decode(self, upload: Upload) -> str:
-        return decode_text(upload, LONGEST)
+        return decode_text(upload, MAX_CHARS)
 
     @torch.inference_mode()
     def predict(self, texts: list[str]) -> list[tuple[float, int]]:
-        # Here and not in decode: a tokenizer is not for several threads at once.
+        # Tokenize here: decode runs in several threads, which a tokenizer cannot.
         tokens = self.tokenizer(
             texts, padding=True, truncation=True, return_tensors="pt"
         )
@@ -39,6 +35,6 @@ class Model:
         return list(zip(confidences.tolist(), labels.tolist()))
 
     def encode(self, best: tuple[float, int]) -> dict[str, str | float]:
-        confidence, number = best
-        label = self.network.config.id2label[number]
+        confidence, label_id = best
+        label = self.network.config.id2label[label_id]
         return {"label": label, "confidence": round(confidence, 4)}

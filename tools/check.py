@@ -51,7 +51,7 @@ def check(module: str | None) -> None:
             click.echo(line)
     except Problem as problem:
         raise click.ClickException(str(problem)) from None
-    click.echo("No problem found.")
+    click.echo("All is well.")
 
 
 def check_module(module: str) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""A ResNet's weights to ONNX: `python -m examples.resnet_onnx.convert --weights W`.
+"""A ResNet's weights to ONNX: `python -m examples.resnet_onnx.convert --weights FILE`.
 
-W is a state dict of torchvision's resnet18, 34, 50, 101 or 152 (.pth, .safetensors),
-with any number of classes. The file is kept only if onnxruntime answers as torch does.
+FILE is a state dict (.pth or .safetensors) of torchvision's resnet18, 34, 50, 101 or
+152, with any number of classes. The result is kept only if onnxruntime and torch
+predict the same with it.
 """
 
 import argparse
@@ -20,64 +21,60 @@ from torchvision import models
 
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
-from examples.resnet_onnx.pixels import SIDE, pixels_of
+from examples.resnet_onnx.preprocess import SIZE, preprocess
 
-SIZES = (18, 34, 50, 101, 152)  # layers
-CLOSE = 1e-3  # how far logits may be apart, as a share of the largest
+LAYERS = (18, 34, 50, 101, 152)
+TOLERANCE = 1e-3  # the largest difference of logits, as a share of the largest logit
 
 
 def main() -> None:
-    options = parse()
+    options = parse_arguments()
     network = load(options.weights)
     export(network, options.output, options.dynamic_batch)
     worst = 0.0
-    for name, pixels in batches(options):
-        known, found = answers(network, options.output, pixels)
-        apart = float(np.abs(known - found).max() / np.abs(known).max())
-        worst = max(worst, apart)
-        if apart > CLOSE or (known.argmax(1) != found.argmax(1)).any():
+    for name, pixels in test_batches(options):
+        expected, found = run_both(network, options.output, pixels)
+        difference = float(np.abs(expected - found).max() / np.abs(expected).max())
+        worst = max(worst, difference)
+        if difference > TOLERANCE or (expected.argmax(1) != found.argmax(1)).any():
             options.output.unlink()
             sys.exit(f"On {name} onnxruntime differs from torch: nothing is kept.")
     print(f"{options.output}: same classes, logits within {worst:.1e} of torch's.")
 
 
-def parse() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Convert a ResNet to ONNX.")
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--test-image", type=Path, help="compare on this one as well")
-    parser.add_argument("--dynamic-batch", action="store_true", help="else one by one")
+    parser.add_argument("--test-image", type=Path, help="compare on this image too")
+    parser.add_argument("--dynamic-batch", action="store_true", help="default: 1 image")
     return parser.parse_args()
 
 
 def load(file: Path) -> nn.Module:
-    """Return the ResNet that the weights fit."""
-    safe = file.suffix == ".safetensors"
+    """Return the ResNet that has weights of these names and shapes."""
+    is_safetensors = file.suffix == ".safetensors"
     try:
-        state = load_file(file) if safe else torch.load(file, map_location="cpu")
+        state = load_file(file) if is_safetensors else torch.load(file, "cpu")
     except (OSError, RuntimeError, pickle.UnpicklingError, SafetensorError):
-        sys.exit(f"{file} cannot be read, or is no file of weights alone.")
-    for size in SIZES:
-        network = getattr(models, f"resnet{size}")(num_classes=classes_of(state))
+        sys.exit(f"{file} is not a readable file of weights.")
+    classes = len(state["fc.bias"]) if "fc.bias" in state else 1
+    for layers in LAYERS:
+        network = getattr(models, f"resnet{layers}")(num_classes=classes)
         if shapes(network.state_dict()) == shapes(state):
             network.load_state_dict(state, strict=False)
             return network.eval()
-    sys.exit(f"{file} fits none of torchvision's ResNets with {SIZES} layers.")
-
-
-def classes_of(state: dict) -> int:
-    return len(state["fc.bias"]) if "fc.bias" in state else 1
+    sys.exit(f"{file} fits none of torchvision's ResNets with {LAYERS} layers.")
 
 
 def shapes(state: dict) -> dict:
-    """Tell the parameters' shapes, all but a counter that older files lack."""
-    counter = "num_batches_tracked"
-    tensors = {name: each for name, each in state.items() if counter not in name}
-    return {name: getattr(each, "shape", None) for name, each in tensors.items()}
+    """Return the shapes by name, without the counters that older files lack."""
+    names = [name for name in state if "num_batches_tracked" not in name]
+    return {name: getattr(state[name], "shape", None) for name in names}
 
 
 def export(network: nn.Module, output: Path, dynamic: bool) -> None:
-    pixels = torch.zeros(2 if dynamic else 1, 3, SIDE, SIDE)
+    pixels = torch.zeros(2 if dynamic else 1, 3, SIZE, SIZE)
     torch.onnx.export(
         network,
         (pixels,),
@@ -90,20 +87,20 @@ def export(network: nn.Module, output: Path, dynamic: bool) -> None:
     )
 
 
-def batches(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray]]:
-    """Give what to compare on: noise, in several sizes, and a picture."""
-    chance = np.random.default_rng(0)
-    for size in (1, 2, 5) if options.dynamic_batch else (1,):
-        noise = chance.normal(size=(size, 3, SIDE, SIDE)).astype(np.float32)
-        yield f"{size} of noise", noise
+def test_batches(options: argparse.Namespace) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield names and pixels: noise in batches of several sizes, and the test image."""
+    random = np.random.default_rng(0)
+    for count in (1, 2, 5) if options.dynamic_batch else (1,):
+        noise = random.normal(size=(count, 3, SIZE, SIZE)).astype(np.float32)
+        yield f"{count} images of noise", noise
     if options.test_image:
-        upload = Upload(options.test_image.read_bytes())
-        yield str(options.test_image), pixels_of(decode_image(upload))[None]
+        image = decode_image(Upload.from_file(options.test_image.resolve()))
+        yield str(options.test_image), preprocess(image)[None]
 
 
 @torch.inference_mode()
-def answers(network, file: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return torch's logits and onnxruntime's, (images, classes) each."""
+def run_both(network, file: Path, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return torch's and onnxruntime's logits, (images, classes) each."""
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"pixels": pixels})
     return network(torch.from_numpy(pixels)).numpy(), found

@@ -1,6 +1,5 @@
-"""A picture to its likeliest classes, by onnxruntime alone: torch is never imported."""
+"""An image to its most likely classes with onnxruntime: torch is never imported."""
 
-import os
 import re
 import time
 from pathlib import Path
@@ -10,38 +9,37 @@ from onnxruntime import InferenceSession
 from werkzeug.exceptions import abort
 
 from endpoint.decoders.image import decode_image
+from endpoint.settings import read_settings
 from endpoint.uploads import Upload
-from examples.resnet_onnx.pixels import pixels_of
+from examples.resnet_onnx.preprocess import preprocess
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
-EXAMPLE = Path(__file__).parent.parent.parent / "french_bulldog.jpg"
 
 
 class Model:
     routes = ("top",)
-    fields = {"top_k": "How many classes /predict/top tells."}
+    fields = {"top_k": "How many classes /predict/top returns."}
+    example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name = os.environ.get("ENDPOINT_MODEL") or "model.onnx"
+        self.name = read_settings().model or "model.onnx"
         if not Path(self.name).is_file():
             raise SystemExit(f"There is no file {self.name}: make it with convert.py.")
-        self.session = InferenceSession(
-            self.name, providers=PROVIDERS[device == "cpu" :]
-        )
+        providers = PROVIDERS[1:] if device == "cpu" else PROVIDERS
+        self.session = InferenceSession(self.name, providers=providers)
         images, logits = *self.session.get_inputs(), *self.session.get_outputs()
         self.input, self.classes = images.name, logits.shape[1]
         self.max_batch = images.shape[0] if isinstance(images.shape[0], int) else 32
-        self.example = Upload(EXAMPLE.read_bytes())
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, int]:
         top_k = str(upload.fields.get("top_k", "")) or str(min(5, self.classes))
         if not re.fullmatch("[0-9]{1,9}", top_k) or not 1 <= int(top_k) <= self.classes:
             abort(400, f"top_k must be a whole number from 1 to {self.classes}.")
-        return pixels_of(decode_image(upload)), int(top_k) * (upload.route == "top")
+        return preprocess(decode_image(upload)), int(top_k) * (upload.route == "top")
 
-    def predict(self, asked: list[tuple[np.ndarray, int]]) -> list[tuple]:
+    def predict(self, inputs: list[tuple[np.ndarray, int]]) -> list[tuple]:
         started = time.perf_counter()
-        images, counts = zip(*asked)
+        images, counts = zip(*inputs)
         (logits,) = self.session.run(None, {self.input: np.stack(images)})
         scores = np.exp(logits - logits.max(1, keepdims=True))  # (images, classes)
         scores /= scores.sum(1, keepdims=True)

@@ -1,7 +1,6 @@
-"""A picture to one of your classes, with the VGG16 that `train.py` left in a folder."""
+"""An image to one of your classes, with the VGG16 that train.py wrote to a folder."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,33 +9,31 @@ from safetensors.torch import load_file
 from endpoint import weights
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
-from examples.vgg16.network import framed, make_network, normalised
+from examples.vgg16.network import center_crop, make_network, normalize
 
-FOLDER = "./vgg16"  # where train.py puts a model by default
-EXAMPLE = Path(__file__).parent.parent.parent / "french_bulldog.jpg"
+FOLDER = "./vgg16"  # the default of train.py
 
 
 class Model:
-    max_batch = 32
+    example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.find(FOLDER)
+        self.name, self.revision, folder = weights.resolve(FOLDER)
         config = json.loads((folder / "config.json").read_text())
-        self.classes, self.side = config["classes"], config["side"]
+        self.classes, self.size = config["classes"], config["size"]
         network = make_network(len(self.classes), **config["network"])
         network.load_state_dict(load_file(folder / "model.safetensors"))
         self.network, self.device = network.eval().to(device), device
-        self.example = Upload(EXAMPLE.read_bytes())
 
     def decode(self, upload: Upload) -> np.ndarray:
-        return framed(decode_image(upload), self.side)
+        return center_crop(decode_image(upload), self.size)
 
     @torch.inference_mode()
     def predict(self, images: list[np.ndarray]) -> list[tuple[float, int]]:
-        pixels = normalised(images).to(self.device)
+        pixels = normalize(images).to(self.device)
         confidences, classes = self.network(pixels).softmax(1).max(1)  # (images,)
         return list(zip(confidences.tolist(), classes.tolist()))
 
     def encode(self, best: tuple[float, int]) -> dict[str, str | float]:
-        confidence, number = best
-        return {"class": self.classes[number], "confidence": round(confidence, 4)}
+        confidence, class_id = best
+        return {"class": self.classes[class_id], "confidence": round(confidence, 4)}

@@ -1,4 +1,4 @@
-"""VGG16 and what it sees of a picture: the same for training, test and server."""
+"""VGG16 and the preparation of its images, the same for training and for serving."""
 
 from collections import OrderedDict
 
@@ -9,30 +9,33 @@ from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 from torchvision.transforms import functional
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
-SHARE = 224 / 256  # of a picture's shorter side
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+CROP = 224 / 256  # the part of an image's shorter side that is used
 
 
 def make_network(classes: int, narrow: int, batch_norm: bool) -> nn.Sequential:
-    """VGG16 by torchvision's names, each of its layers `narrow` times narrower."""
-    layers = [each if each == "M" else each // narrow for each in cfgs["D"]]
-    flat, wide = 512 * 7 * 7 // narrow, 4096 // narrow
-    steps = [nn.Linear(flat, wide), nn.ReLU(), nn.Dropout(), nn.Linear(wide, wide)]
-    steps += [nn.ReLU(), nn.Dropout(), nn.Linear(wide, classes)]
-    parts = {"features": make_layers(layers, batch_norm)}
+    """Make a VGG16 with torchvision's names; all widths are divided by `narrow`."""
+    channels = [each if each == "M" else each // narrow for each in cfgs["D"]]
+    flat, hidden = 512 * 7 * 7 // narrow, 4096 // narrow
+    classifier = nn.Sequential(
+        *(nn.Linear(flat, hidden), nn.ReLU(), nn.Dropout()),
+        *(nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout()),
+        nn.Linear(hidden, classes),
+    )
+    parts = {"features": make_layers(channels, batch_norm)}
     parts |= {"avgpool": nn.AdaptiveAvgPool2d(7), "flatten": nn.Flatten()}
-    return nn.Sequential(OrderedDict(parts, classifier=nn.Sequential(*steps)))
+    return nn.Sequential(OrderedDict(parts, classifier=classifier))
 
 
-def framed(image: Image.Image, side: int) -> np.ndarray:
-    """Return the middle of a picture, (side, side, 3), as test and server see it."""
-    reach = SHARE * min(image.size) / 2
+def center_crop(image: Image.Image, size: int) -> np.ndarray:
+    """Crop the center of an image and scale it: (size, size, 3)."""
+    half = CROP * min(image.size) / 2
     x, y = image.width / 2, image.height / 2
-    box = (x - reach, y - reach, x + reach, y + reach)
-    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, box))
+    box = (x - half, y - half, x + half, y + half)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box))
 
 
-def normalised(images: list[np.ndarray]) -> torch.Tensor:
-    """Stack pictures to pixels, (images, 3, side, side)."""
+def normalize(images: list[np.ndarray]) -> torch.Tensor:
+    """Turn images (size, size, 3) into a batch (images, 3, size, size)."""
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    return functional.normalize(pixels / 255, MEAN, DEVIATION)
+    return functional.normalize(pixels / 255, MEAN, STD)

@@ -1,7 +1,5 @@
 """create_app and serve: what is put together, when, and what is never imported."""
 
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -9,14 +7,7 @@ import pytest
 import endpoint
 from endpoint import create_app
 from tests.support.apps import FAKE_MODEL, wait_until
-from tests.support.server import ROOT, SCRIPTS, Server
-
-COMMANDS = ("bake", "check", "predict", "smoke")
-
-
-def run_python(program: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", program]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+from tests.support.server import Server
 
 
 def test_settings_are_in_the_configuration(monkeypatch):
@@ -39,36 +30,6 @@ def test_serve_loads_the_model_that_the_setting_names(monkeypatch):
     batcher = endpoint.serve().extensions["batcher"]
     wait_until(lambda: batcher.health()[0] == "ready")
     assert batcher.info.name == "fake"
-
-
-def test_commands_are_found_by_their_files():
-    commands = create_app(FAKE_MODEL).cli
-    assert commands.list_commands(None) == [*COMMANDS]
-    assert commands.get_command(None, "nothing") is None
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_command_is_imported_when_it_is_called(name):
-    program = (
-        "import sys, endpoint\n"
-        "commands = endpoint.create_app('tests.support.fake_model').cli\n"
-        "print([name for name in sys.modules if name.startswith('tools')])\n"
-        f"print(commands.get_command(None, '{name}').name)\n"
-        f"print('tools.{name}' in sys.modules)\n"
-    )
-    assert run_python(program).stdout == f"[]\n{name}\nTrue\n"
-
-
-def test_commands_are_absent_without_tools(monkeypatch, tmp_path):
-    monkeypatch.setattr(endpoint, "TOOLS", tmp_path)
-    commands = create_app(FAKE_MODEL).cli
-    assert commands.list_commands(None) == []
-    assert commands.get_command(None, "check") is None
-
-
-def test_flask_lists_the_commands():
-    output = subprocess.check_output([SCRIPTS / "flask", "--help"], cwd=ROOT, text=True)
-    assert all(f"\n  {name} " in output for name in (*COMMANDS, "run", "routes"))
 
 
 LIST_MODULES = """

@@ -178,7 +178,7 @@ def test_missing_jobs_are_not_waited_for_any_longer(in_thread, max_delay):
 def test_slots_are_limited_and_given_back():
     queue = JobQueue(2)
     assert [queue.reserve() for _ in range(3)] == [True, True, False]
-    queue.release()
+    queue.use_slots(-1)
     assert queue.reserve() and queue.pending == 2
 
 

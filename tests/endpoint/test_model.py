@@ -11,7 +11,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoder
 from endpoint.model import Model
 from endpoint.uploads import Upload
 from tests.support import random_checkpoint
-from tests.support.images import make_image as picture
+from tests.support.images import make_image
 from tests.support.server import Server
 
 
@@ -93,7 +93,7 @@ def test_answer_is_a_caption(model):
 
 def test_real_layout_is_served_without_a_warning(folder, tmp_path):
     file = tmp_path / "image.png"
-    file.write_bytes(picture())
+    file.write_bytes(make_image())
     with Server("gunicorn", ENDPOINT_MODEL=folder) as server:
         server.wait_for(200)
         caption = server.curl("-F", f"file=@{file}", "/")

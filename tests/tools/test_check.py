@@ -67,7 +67,7 @@ def run(module):
 
 def test_good_model_passes_with_its_measurements(model_file):
     status, output = run(model_file(GOOD).stem)
-    assert status == 0 and output.endswith("No problem found.\n")
+    assert status == 0 and output.endswith("All is well.\n")
     assert '{"width": 6400}' in output and "ms for 5" in output
     assert "MB at its peak" in output and "not checked" not in output
 
@@ -174,7 +174,7 @@ def test_unknown_module_is_reported():
     "name", ["tests.support.fake_model", "tests/support/fake_model.py"]
 )
 def test_module_is_named_with_dots_or_by_its_path(flask, name):
-    assert "No problem found." in flask("check", name)[1]
+    assert "All is well." in flask("check", name)[1]
 
 
 def test_module_of_the_settings_is_the_default(flask, monkeypatch):

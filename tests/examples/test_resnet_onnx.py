@@ -261,9 +261,7 @@ def test_both_routes_share_a_batch_and_run_the_network_once(monkeypatch, resnet)
         "Session", (), {"run": lambda _, *a: runs.append(1) or run_network(*a)}
     )()
     data = [picture(64, 48), BULLDOG.read_bytes()]
-    asked = [
-        model.decode(Upload(each, route=r)) for each in data for r in ("", "top")
-    ]
+    asked = [model.decode(Upload(each, route=r)) for each in data for r in ("", "top")]
     answers = [model.encode(output) for output in model.predict(asked)]
     assert len(runs) == 1
     assert answers[0]["class_id"] == answers[1]["predictions"][0]["class_id"]
