@@ -5,7 +5,6 @@ at once. tests/support/load.py has loops that send a fixed list and keep every a
 this one sends for some seconds, from several processes, and keeps only counts.
 """
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -134,25 +133,3 @@ def measure(
         for part in parts:
             total.add(part.result())
     return total
-
-
-def main() -> None:
-    from benchmarks import images, servers
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256])
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=5)
-    options = parser.parse_args()
-    requests = [make_request(image.data) for image in images.make_images()]
-    with servers.Server("noop", None) as server:
-        server.wait(requests[0])
-        for clients in options.clients:
-            tally = measure(
-                server.port, requests, clients, options.seconds, options.processes
-            )
-            print(clients, "clients:", json.dumps(tally.summary()))
-
-
-if __name__ == "__main__":
-    main()
