@@ -11,10 +11,10 @@ from vit_gpt2.beam_search import build_captioner
 from vit_gpt2.layers import fast_dtype
 
 CHECKPOINT = "nlpconnect/vit-gpt2-image-captioning"  # on the Hugging Face hub
-REVISION = "dc68f91c06a1ba6f15268e5b9c13ae7a7c514084"  # a commit there
+REVISION = "dc68f91c06a1ba6f15268e5b9c13ae7a7c514084"  # a commit of it
 SIZE = 224  # pixels; each image is resized to a square
 NUM_BEAMS = 4
-MAX_LENGTH = 16  # tokens, with the start token
+MAX_LENGTH = 16  # tokens, including the start token
 
 
 class Model:
@@ -25,8 +25,8 @@ class Model:
         """Load the weights and the tokenizer."""
         self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        options = {"dtype": fast_dtype(device)}
-        network = weights.load(VisionEncoderDecoderModel, folder, device, **options)
+        dtype = fast_dtype(device)
+        network = weights.load(VisionEncoderDecoderModel, folder, device, dtype=dtype)
         self.search = build_captioner(network, NUM_BEAMS, MAX_LENGTH, self.max_batch)
 
     def decode(self, upload: Upload) -> np.ndarray:
