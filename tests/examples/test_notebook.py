@@ -1,4 +1,4 @@
-"""The client notebook, run from its first cell to its last against a real server."""
+"""The client notebook runs from its first to its last cell against a real server."""
 
 import os
 
@@ -14,9 +14,9 @@ pytest.importorskip("matplotlib")
 NOTEBOOK = ROOT / "examples" / "client.ipynb"
 
 
-# ipykernel's own sockets and asyncio's loops warn as they are let go.
+# The sockets of ipykernel and the loops of asyncio warn when they are collected.
 @pytest.mark.filterwarnings("ignore")
-def test_notebook_shows_captions_and_latencies(monkeypatch):
+def test_notebook_shows_captions_and_response_times(monkeypatch):
     with Server("gunicorn", ENDPOINT_MODEL="demo") as server:
         monkeypatch.setitem(os.environ, "ENDPOINT_URL", server.wait_for(200).url)
         notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -24,9 +24,9 @@ def test_notebook_shows_captions_and_latencies(monkeypatch):
             notebook, timeout=60, resources={"metadata": {"path": NOTEBOOK.parent}}
         )
         client.execute()
-    shown = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert "'state': 'ready'" in shown[0].data["text/plain"]
-    assert sum("image/png" in output.get("data", {}) for output in shown) == 2
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert "'state': 'ready'" in outputs[0].data["text/plain"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
 
 
 def test_notebook_is_committed_without_outputs():

@@ -60,6 +60,7 @@ def fake_captioner(network, mode, dtype, *options) -> Captioner:
 # In inference_mode, composite operators would reach Inspector as a whole.
 @torch.no_grad()
 def search(network, dtype=torch.bfloat16, num_beams=4, size=2, steps=5, early=False):
+    """Search with fake tensors; return the number of operators on the GPU."""
     mode = FakeTensorMode()
     captioner = fake_captioner(network, mode, dtype, num_beams, steps + 1)
     assert not captioner.can_exit_early
