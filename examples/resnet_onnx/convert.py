@@ -64,7 +64,7 @@ def load(file: Path) -> nn.Module:
         if shapes(network.state_dict()) == shapes(state):
             network.load_state_dict(state, strict=False)
             return network.eval()
-    sys.exit(f"{file} fits none of torchvision's ResNets with {LAYERS} layers.")
+    sys.exit(f"{file} is not one of torchvision's ResNets with {LAYERS} layers.")
 
 
 def shapes(state: dict) -> dict:

@@ -25,33 +25,33 @@ def model(request):
         yield Model(request.param)
 
 
-def draw_pictures(count: int) -> list:
-    """Draw random scenes; each picture knows which thing is in which cell."""
+def draw_scenes(count: int) -> list:
+    """Draw random scenes; each drawing knows which thing is where."""
     randoms = (Random(f"explained {number}") for number in range(count))
     return [scenes.draw_with_maps(scenes.sample(random), random) for random in randoms]
 
 
-def explain(model: Model, pictures: list) -> list[dict]:
-    images = [np.asarray(picture.image.resize((224, 224))) for picture in pictures]
+def explain(model: Model, drawings: list) -> list[dict]:
+    images = [np.asarray(drawing.image.resize((224, 224))) for drawing in drawings]
     outputs = model.predict([ExplainRequest(image) for image in images])
     return [model.encode(output) for output in outputs]
 
 
-def gains(answers: list[dict], pictures: list, name: str) -> list[float]:
+def gains(answers: list[dict], drawings: list, name: str) -> list[float]:
     """Return how much more than chance each map of a noun has on what it names.
 
     A map's share inside the box around the thing is divided by the box's share of the
     image. Captions that do not name the thing are left out.
     """
     found = []
-    for answer, picture in zip(answers, pictures):
-        kind = getattr(picture.scene, name)
+    for answer, drawing in zip(answers, drawings):
+        kind = getattr(drawing.scene, name)
         noun = (kind or "").split()[-1:]
         maps = [each["map"] for each in answer["words"] if [each["word"]] == noun]
-        cells = (
-            np.argwhere(picture.class_map == scenes.CLASSES.index(kind)) if kind else []
-        )
-        if not maps or not len(cells):
+        if not maps:
+            continue
+        cells = np.argwhere(drawing.class_map == scenes.CLASSES.index(kind))
+        if not len(cells):
             continue
         (top, left), (bottom, right) = cells.min(0) // 2, cells.max(0) // 2 + 1
         share = np.array(maps[0])[top:bottom, left:right].sum()
@@ -60,13 +60,13 @@ def gains(answers: list[dict], pictures: list, name: str) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    return draw_pictures(60)
+def drawings():
+    return draw_scenes(60)
 
 
 @pytest.fixture(scope="module")
-def answers(model, pictures):
-    return explain(model, pictures)
+def answers(model, drawings):
+    return explain(model, drawings)
 
 
 def test_words_together_are_the_caption(answers):
@@ -86,12 +86,12 @@ def test_maps_differ_between_images(answers):
 
 
 @pytest.mark.parametrize("name", NOUNS)
-def test_map_of_a_noun_is_on_the_thing_it_names(answers, pictures, name):
-    assert np.mean(gains(answers, pictures, name)) > 2
+def test_map_of_a_noun_is_on_the_thing_it_names(answers, drawings, name):
+    assert np.mean(gains(answers, drawings, name)) > 2
 
 
-def test_explained_caption_equals_the_plain_caption(model, answers, pictures):
-    image = np.asarray(pictures[0].image.resize((224, 224)))
+def test_explained_caption_equals_the_plain_caption(model, answers, drawings):
+    image = np.asarray(drawings[0].image.resize((224, 224)))
     (plain,) = model.predict([image])
     assert model.encode(plain) == {"caption": answers[0]["caption"]}
 
@@ -115,10 +115,10 @@ def test_grid_shows_the_image_once_for_each_word(model):
 def main() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENDPOINT_MODEL", "demo")
-        model, pictures = Model("cpu"), draw_pictures(500)
-    answers = explain(model, pictures)
+        model, drawings = Model("cpu"), draw_scenes(500)
+    answers = explain(model, drawings)
     for name in NOUNS:
-        found = gains(answers, pictures, name)
+        found = gains(answers, drawings, name)
         print(f"{name}: {np.mean(found):.2f} times chance in {len(found)} images")
 
 
