@@ -48,10 +48,10 @@ def gains(answers: list[dict], pictures: list, name: str) -> list[float]:
         kind = getattr(picture.scene, name)
         noun = (kind or "").split()[-1:]
         maps = [each["map"] for each in answer["words"] if [each["word"]] == noun]
-        if not maps or not kind:
-            continue
-        cells = np.argwhere(picture.class_map == scenes.CLASSES.index(kind))
-        if not len(cells):
+        cells = (
+            np.argwhere(picture.class_map == scenes.CLASSES.index(kind)) if kind else []
+        )
+        if not maps or not len(cells):
             continue
         (top, left), (bottom, right) = cells.min(0) // 2, cells.max(0) // 2 + 1
         share = np.array(maps[0])[top:bottom, left:right].sum()
