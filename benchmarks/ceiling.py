@@ -1,9 +1,12 @@
-"""The ceiling of the load generator: its requests to a server that does nothing."""
+"""Requests to a server that does nothing to the highest rate of the load generator.
+
+`python -m benchmarks.ceiling` prints it; no server can be measured above it.
+"""
 
 import argparse
 import json
 
-from benchmarks import load, pictures, servers
+from benchmarks import images, load, servers
 
 
 def main() -> None:
@@ -12,14 +15,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=5)
     options = parser.parse_args()
-    messages = [load.request(picture.data) for picture in pictures.mix()]
+    requests = [load.make_request(image.data) for image in images.make_images()]
     with servers.Server("noop", None) as server:
-        server.wait(messages[0])
-        for number in options.clients:
-            answers = load.measure(
-                server.port, messages, number, options.seconds, options.processes
+        server.wait(requests[0])
+        for clients in options.clients:
+            tally = load.measure(
+                server.port, requests, clients, options.seconds, options.processes
             )
-            print(number, "clients:", json.dumps(answers.summary()))
+            print(clients, "clients:", json.dumps(tally.summary()))
 
 
 if __name__ == "__main__":

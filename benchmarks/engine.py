@@ -1,4 +1,4 @@
-"""The model without HTTP to its throughput, beside the limits of the machine.
+"""The model without HTTP to its throughput, and to the share of what is possible.
 
 `python -m benchmarks.engine --checkpoint FOLDER --output benchmarks/results/NAME.json`
 measures the model by batch size, the machine's matrix multiplication and memory

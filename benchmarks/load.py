@@ -1,8 +1,7 @@
-"""Clients in a closed loop to throughput and latency: `python -m benchmarks.load`.
+"""Clients in a closed loop to the throughput and latency of a server.
 
-Run like this, it measures its own limit with `benchmarks.noop`, a server that answers
-at once. tests/support/load.py has loops that send a fixed list and keep every answer;
-this one sends for some seconds, from several processes, and keeps only counts.
+tests/support/load.py has loops that send a fixed list and keep every answer; this one
+sends for some seconds, from several processes, and keeps only counts.
 """
 
 import asyncio

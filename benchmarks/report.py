@@ -1,8 +1,8 @@
 """Results in JSON to Markdown tables and plots: `python -m benchmarks.report`.
 
 It reads benchmarks/results/*.json. The tables go between two marks in
-benchmarks/README.md, with the plots beside it. The comparison with the plain server
-also goes between the same marks in the main README.
+benchmarks/README.md, and the plots into the same folder. The comparison with the plain
+server also goes between the same marks in the main README.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def write(folder: Path, readme: Path) -> None:
-    """Write the tables into a README and the plots beside it."""
+    """Write the tables into a README and the plots into its folder."""
     sections, comparisons = [], []
     for path in sorted(folder.glob("*.json")):
         results = json.loads(path.read_text())
@@ -236,7 +236,7 @@ def engine_section(name: str, results: dict, folder: Path) -> str:
     parts = [describe_limits(results), table(head, rows), ""]
     parts += [f"![FLOP/s by FLOP per byte]({name}-roofline.png)"]
     parts += [f"![time to decode by image size]({name}-decoding.png)"]
-    text = "The model without HTTP, beside the limits of the machine."
+    text = "The model without HTTP, compared with the limits of the machine."
     return section(name, text, results, *parts)
 
 
@@ -263,7 +263,9 @@ def start_section(name: str, results: dict, _folder: Path) -> str:
         ]
         for weights, figures in results["median"].items()
     ]
-    text = "The start of the server, beside a script that only loads the weights."
+    text = (
+        "The start of the server, compared with a script that only loads the weights."
+    )
     return section(name, text, results, table(head, rows))
 
 
@@ -280,7 +282,7 @@ def command_section(name: str, results: dict, _folder: Path) -> str:
         ]
         for model, figures in results["median"].items()
     ]
-    text = "`flask predict` on a folder, beside the model alone in full batches."
+    text = "`flask predict` on a folder, compared with the model alone in full batches."
     return section(name, text, results, table(head, rows))
 
 

@@ -1,4 +1,4 @@
-"""A checkpoint to the seconds until the server is ready, beside a minimal script.
+"""A checkpoint to the seconds until a server with it, or a minimal script, is ready.
 
 `python -m benchmarks.start --checkpoint FOLDER` bakes the checkpoint. Then it starts,
 in turn and each from the original and the baked folder, a script that only loads the

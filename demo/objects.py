@@ -1,4 +1,4 @@
-"""The five objects beside an animal, one unit high, on the ground at y = 0."""
+"""The five objects next to an animal, one unit high, on the ground at y = 0."""
 
 import math
 

@@ -4,9 +4,9 @@
     scene.caption  # a french bulldog in a yellow sweater on a blue background
     image = draw(scene, Random(1))  # 224 x 224 pixels, in a style that the seed decides
 
-A caption names the animal and what it wears. Then it names the object beside the animal
-with its side or, where there is no object, the background. Training never draws some of
-the combinations of animal, garment and colour: `sample` returns one of these only with
+A caption names the animal and what it wears. Then it names the object next to the
+animal and its side or, if there is no object, the background. Training never draws some
+combinations of animal, garment and colour: `sample` returns one of these only with
 `held_out=True`.
 """
 
@@ -86,7 +86,7 @@ def sample(random: Random, held_out: bool = False) -> Scene:
     elif random.random() < 0.85:
         combinations = set(product([animal], GARMENTS, COLOURS)) - HELD_OUT
         animal, garment, colour = random.choice(sorted(combinations))
-    # Nobody can see green wool on grass.
+    # Green wool would be invisible on grass.
     hidden = {colour, "grass" if colour == "green" else colour}
     behind = [each for each in (*COLOURS, *PLACES) if each not in hidden]
     background = random.choice(behind)

