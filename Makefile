@@ -50,7 +50,7 @@ bench: .bench/installed
 
 # The plugin poetry-plugin-pypi-mirror makes Poetry use pip's index, which may be a
 # company's mirror or an index that has only HTML pages.
-INSTALL = index=$$(PATH=.poetry/bin:$$PATH python3 -c "$$PIP_INDEX"); \
+INSTALL = index=$$(PATH="$(CURDIR)/.poetry/bin:$$PATH" python3 -c "$$PIP_INDEX"); \
 	POETRY_PYPI_MIRROR_URL=$${POETRY_PYPI_MIRROR_URL:-$$index} $(POETRY) install
 
 # The other servers have their own environment, which changes nothing in .venv/. It

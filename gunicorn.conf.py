@@ -7,8 +7,12 @@ import os
 import shutil
 import tempfile
 
-from endpoint import gthread
-from endpoint.settings import read_settings
+# Each worker writes its metrics here, so that any worker can report the sum. It must be
+# set before prometheus_client is imported, which the endpoint does.
+_metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-")
+
+from endpoint import gthread  # noqa: E402
+from endpoint.settings import read_settings  # noqa: E402
 
 settings = read_settings()
 
@@ -37,9 +41,6 @@ control_socket_disable = True
 # The endpoint logs each request itself, with its timings and its batch.
 accesslog = None
 logger_class = gthread.EndpointLogger
-
-# Each worker writes its metrics here, so that any worker can report the sum.
-_metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-")
 
 
 def pre_fork(server, worker):

@@ -1,9 +1,9 @@
-"""`flask predict` beside the model's own loop: what is read, decoded and written costs.
+"""A folder of images to the throughput of `flask predict` and of the model alone.
 
-`python -m benchmarks.command --checkpoint FOLDER` times both on the same drawn JPEGs,
-in turns and in processes of their own, with three models: one that sleeps as long as a
-GPU would compute, the bundled one, the checkpoint. The loop has its inputs decoded and
-runs them in full batches; neither counts the start.
+`python -m benchmarks.command --checkpoint FOLDER` measures both with the same drawn
+JPEG files, in turn and each in its own process, with three models: one that sleeps as
+long as a GPU would compute, the bundled model and the checkpoint. The model alone gets
+decoded inputs in full batches. The time of the start does not count.
 """
 
 import argparse
@@ -17,27 +17,28 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 from benchmarks import machine
-from benchmarks.run import RESULTS, median, write
+from benchmarks.measurements import RESULTS, median, write
 from demo.scenes import draw, sample
-from endpoint import device
+from endpoint.device import find_device
 from endpoint.uploads import Upload
+from tests.stress.process import resident_mb
 
-SIZE = 448, 320  # pixels of a picture
-ASLEEP, OURS = "benchmarks.asleep", "endpoint.model"
+SIZE = 448, 320  # pixels of an image
+SLEEPING, OURS = "benchmarks.sleeping_model", "endpoint.model"
 
 
 def main() -> None:
     options = parse()
     if options.loop:
-        return print(loop(options.loop))
+        return print(measure_loop(options.loop))
     write(measure(options), options.output)
     print(f"Wrote {options.output}.")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="measured, too")
-    parser.add_argument("--pictures", type=int, default=1000)
+    parser.add_argument("--checkpoint", type=Path, help="also measure this one")
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, default=RESULTS / "command.json")
     parser.add_argument("--loop", type=Path, metavar="FOLDER", help=argparse.SUPPRESS)
@@ -45,71 +46,78 @@ def parse() -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace) -> dict:
-    models = {"asleep": (ASLEEP, "demo"), "bundled": (OURS, "demo")}
+    models = {"sleeping": (SLEEPING, "demo"), "bundled": (OURS, "demo")}
     if options.checkpoint:
         models["checkpoint"] = (OURS, str(options.checkpoint.absolute()))
-    with TemporaryDirectory() as place:
-        folder, output = Path(place, "pictures"), Path(place, "answers.jsonl")
-        draw_pictures(folder, options.pictures)
+    with TemporaryDirectory() as temporary:
+        folder, output = Path(temporary, "images"), Path(temporary, "answers.jsonl")
+        draw_images(folder, options.images)
         rounds = [
-            {name: one_round(*model, folder, output) for name, model in models.items()}
+            {
+                name: measure_round(*model, folder, output)
+                for name, model in models.items()
+            }
             for _ in range(options.rounds)
         ]
     for name, each in (figures := median(rounds)).items():
         print(name, ", ".join(f"{key} {value:.2f}" for key, value in each.items()))
     return {
         "kind": "command",
-        "settings": {"pictures": options.pictures, "rounds": options.rounds},
+        "settings": {"images": options.images, "rounds": options.rounds},
         "machine": machine.describe(),
         "rounds": rounds,
         "median": figures,
     }
 
 
-def draw_pictures(folder: Path, count: int) -> None:
+def draw_images(folder: Path, count: int) -> None:
     folder.mkdir()
     for number in range(count):
         random = Random(f"picture {number}")
-        picture = draw(sample(random), random, SIZE)
-        picture.save(folder / f"{number:05}.jpg", quality=90)
+        image = draw(sample(random), random, SIZE)
+        image.save(folder / f"{number:05}.jpg", quality=90)
 
 
-def one_round(module: str, weights: str, folder: Path, output: Path) -> dict:
-    environment = os.environ | {"ENDPOINT_MODEL": weights, "ENDPOINT_APP": module}
-    environment.setdefault("GOMP_SPINCOUNT", "2000")  # as the command does
+def measure_round(module: str, weights: str, folder: Path, output: Path) -> dict:
+    """Return the throughput of both, their ratio and the command's memory."""
+    environment = os.environ | {"ENDPOINT_MODEL": weights, "ENDPOINT_MODULE": module}
+    environment.setdefault("GOMP_SPINCOUNT", "2000")  # as flask predict sets it
     python = [sys.executable, "-m"]
-    told = subprocess.check_output(
-        [*python, "benchmarks.command", "--loop", folder],
-        env=environment,
-        stderr=subprocess.DEVNULL,
-        text=True,
+    loop = float(
+        subprocess.check_output(
+            [*python, "benchmarks.command", "--loop", folder],
+            env=environment,
+            stderr=subprocess.DEVNULL,
+        )
     )
     command = [*python, "flask", "predict", folder, "--output", output]
-    found = watched(command, environment, output, len(list(folder.iterdir())))
+    count = len(list(folder.iterdir()))
+    found = watch_command(command, environment, output, count)
     output.unlink()
-    return {"loop": float(told), "share": found["command"] / float(told)} | found
+    return {"loop": loop, "share": found["command"] / loop} | found
 
 
-def loop(folder: Path) -> float:
-    """Return the inputs a second of the app's predict alone, on full batches."""
-    model = importlib.import_module(os.environ["ENDPOINT_APP"]).Model(device.find())
+def measure_loop(folder: Path) -> float:
+    """Return the inputs per second of the model's predict, in full batches."""
+    module = importlib.import_module(os.environ["ENDPOINT_MODULE"])
+    model = module.Model(find_device())
     uploads = (Upload(file.read_bytes()) for file in sorted(folder.iterdir()))
-    images, most = [model.decode(upload) for upload in uploads], model.max_batch
-    model.predict(images[:most])
+    images, max_batch = [model.decode(upload) for upload in uploads], model.max_batch
+    model.predict(images[:max_batch])
     started = time.monotonic()
-    for start in range(0, len(images), most):
-        model.predict(images[start : start + most])
+    for start in range(0, len(images), max_batch):
+        model.predict(images[start : start + max_batch])
     return len(images) / (time.monotonic() - started)
 
 
-def watched(command: list, environment: dict, output: Path, count: int) -> dict:
-    """Return the answers a second from the first tenth to the last, and the memory."""
+def watch_command(command: list, environment: dict, output: Path, count: int) -> dict:
+    """Return the answers per second after the first tenth, and the memory in MB."""
     times, memory = {}, {}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     while process.poll() is None:
         done = output.read_bytes().count(b"\n") if output.exists() else 0
         times.setdefault(done, time.monotonic())
-        memory.setdefault(done, machine.resident(process.pid))
+        memory.setdefault(done, resident_mb(process.pid))
         time.sleep(0.005)
     if process.returncode:
         raise SystemExit(f"flask predict ended with status {process.returncode}.")

@@ -1,8 +1,8 @@
-"""Are the search's tokens those of `generate`? `python -m benchmarks.exact`.
+"""Drawn images to the number of captions that differ from those of `generate`.
 
-In float32, at 1, 2, 4 and 8 beams, on drawn pictures: with the bundled model, whose
-captions end at different lengths and, with `--checkpoint`, with that one. The search
-takes them shuffled, in batches of 1, 3, 8 and 33; any token that differs counts.
+`python -m benchmarks.exact` compares the tokens in float32 at 1, 2, 4 and 8 beams, with
+the bundled model, whose captions differ in length, and with `--checkpoint`. The search
+gets the images in another order than `generate`, in batches of 1, 3, 8 and 33.
 """
 
 import argparse
@@ -16,22 +16,23 @@ from torch.nn.functional import pad
 from transformers import VisionEncoderDecoderModel
 
 from benchmarks import machine
-from benchmarks.run import RESULTS, write
+from benchmarks.measurements import RESULTS, write
 from demo.scenes import draw, sample
-from endpoint import decoding, device, model
+from endpoint import device, model, weights
+from vit_gpt2 import beam_search
 
-BEAMS, BATCHES = (1, 2, 4, 8), (1, 3, 8, 33)
+NUM_BEAMS, BATCH_SIZES = (1, 2, 4, 8), (1, 3, 8, 33)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=2000, help="bundled model")
+    parser.add_argument("--images", type=int, default=2000, help="for the bundled one")
     parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--checkpoint-pictures", type=int, default=64)
+    parser.add_argument("--checkpoint-images", type=int, default=64)
     options = parser.parse_args()
-    runs = {"bundled": (model.weights.BUNDLED, options.pictures)}
+    runs = {"bundled": (weights.BUNDLED, options.images)}
     if options.checkpoint:
-        runs["checkpoint"] = options.checkpoint, options.checkpoint_pictures
+        runs["checkpoint"] = options.checkpoint, options.checkpoint_images
     figures = {name: compare(*run) for name, run in runs.items()}
     settings = {name: count for name, (_, count) in runs.items()}
     results = {"kind": "exact", "settings": settings, "figures": figures}
@@ -40,19 +41,19 @@ def main() -> None:
 
 
 def compare(folder: Path, count: int) -> dict:
-    """Return how many captions differ, by beams, and how many lengths there are."""
+    """Count the captions that differ, for each number of beams and batch size."""
     load = VisionEncoderDecoderModel.from_pretrained
-    network = load(folder, dtype=torch.float32).to(device.find())
-    images, different = pictures(count), {}
+    network = load(folder, dtype=torch.float32).to(device.find_device())
+    images, different = draw_images(count), {}
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     shuffled = images[order.numpy()]
-    for beams in BEAMS:
-        theirs = torch.cat(
-            [generate(network, beams, part) for part in parts(images, 8)]
-        )
-        search = decoding.Captioner(network, beams, model.MAX_LENGTH, max(BATCHES))
-        for size in BATCHES:
-            ours = torch.cat([search(part).cpu() for part in parts(shuffled, size)])
+    for beams in NUM_BEAMS:
+        batches = split(images, 8)
+        theirs = torch.cat([generate(network, beams, batch) for batch in batches])
+        options = (beams, model.MAX_LENGTH, max(BATCH_SIZES))
+        search = beam_search.Captioner(network, *options)
+        for size in BATCH_SIZES:
+            ours = torch.cat([search(batch).cpu() for batch in split(shuffled, size)])
             wrong = int((ours != theirs[order]).any(1).sum())
             different[f"{beams} beams, batches of {size}"] = wrong
             print(f"{folder.name}: {beams} beams, batches of {size}: {wrong} differ")
@@ -60,20 +61,20 @@ def compare(folder: Path, count: int) -> dict:
     return {"captions": count, "lengths": len(lengths), "different": different}
 
 
-def pictures(count: int) -> np.ndarray:
-    """Return drawn pictures (count, side, side, 3)."""
+def draw_images(count: int) -> np.ndarray:
+    """Return drawn images (count, size, size, 3)."""
     randoms = [Random(f"exact {number}") for number in range(count)]
-    side = model.SIDE
-    return np.stack([np.asarray(draw(sample(r), r, (side, side))) for r in randoms])
+    size = (model.SIZE, model.SIZE)
+    return np.stack([np.asarray(draw(sample(r), r, size)) for r in randoms])
 
 
-def parts(images: np.ndarray, size: int) -> list[np.ndarray]:
+def split(images: np.ndarray, size: int) -> list[np.ndarray]:
     return [images[start : start + size] for start in range(0, len(images), size)]
 
 
-def generate(network, beams: int, images: np.ndarray) -> torch.Tensor:
-    """Return transformers' own tokens (images, 16)."""
-    tokens = decoding.generate(network, beams, model.MAX_LENGTH, images).cpu()
+def generate(network, num_beams: int, images: np.ndarray) -> torch.Tensor:
+    """Return the tokens (images, 16) of transformers' own search."""
+    tokens = beam_search.generate(network, num_beams, model.MAX_LENGTH, images).cpu()
     padding = network.generation_config.pad_token_id
     return pad(tokens, (0, model.MAX_LENGTH - tokens.shape[1]), value=padding)
 

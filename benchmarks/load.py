@@ -1,13 +1,12 @@
-"""A closed loop of HTTP clients on kept connections, every answer with its time.
+"""Clients in a closed loop to throughput and latency: `python -m benchmarks.load`.
 
-`python -m benchmarks.load` shows its own ceiling: the rate against `benchmarks.noop`,
-which reads the same uploads and answers at once.
+Run like this, it measures its own limit with `benchmarks.noop`, a server that answers
+at once. tests/support/load.py has loops that send a fixed list and keep every answer;
+this one sends for some seconds, from several processes, and keeps only counts.
 """
 
-import argparse
 import asyncio
 import json
-import socket
 import statistics
 import time
 from collections import Counter
@@ -17,23 +16,24 @@ from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing import get_context
 
-TIMEOUT = 900  # seconds; a slow server with many clients is slow, not wrong
-PAUSE = 0.1  # seconds after an error: clients that are refused do not hammer
-READ = 1 << 16  # bytes
+from tests.support.load import Connection
+
+TIMEOUT = 900  # seconds; slow answers to many clients are no errors
+ERROR_PAUSE = 0.1  # seconds until a client that got an error sends its next request
 BOUNDARY = "benchmark"
 
 
 @dataclass
-class Answers:
-    """What a loop got: the seconds and pictures of good answers, and the errors."""
+class Tally:
+    """The latencies and captions of all good answers, and the number of errors."""
 
     seconds: list[float] = field(default_factory=list)
-    captions: Counter = field(default_factory=Counter)  # of (picture, caption)
+    captions: Counter = field(default_factory=Counter)  # of (image number, caption)
     errors: Counter = field(default_factory=Counter)  # of statuses or exceptions
     began: float = 0.0
     ended: float = 0.0
 
-    def add(self, other: "Answers") -> None:
+    def add(self, other: "Tally") -> None:
         self.seconds += other.seconds
         self.captions += other.captions
         self.errors += other.errors
@@ -41,7 +41,7 @@ class Answers:
         self.ended = max(self.ended, other.ended)
 
     def summary(self) -> dict:
-        """Return figures; the rate counts the time until the last answer has come."""
+        """Return the results; the throughput includes the wait for the last answer."""
         ordered = sorted(self.seconds) or [0.0]
         return {
             "answers": len(self.seconds),
@@ -52,10 +52,10 @@ class Answers:
         }
 
 
-def request(
+def make_request(
     data: bytes, kind: str = "image/jpeg", path: str = "/", field: str | None = None
 ) -> bytes:
-    """Return a POST of a file: in a form's field, or as the body."""
+    """Return a POST request with a file: in a form's field, or as the body."""
     if field:
         head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; "
         head += f'name="{field}"; filename="a"\r\nContent-Type: {kind}\r\n\r\n'
@@ -66,65 +66,8 @@ def request(
     return "\r\n".join(lines).encode() + data
 
 
-class Client:
-    """One kept connection, opened anew where the server closes it."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.socket: socket.socket | None = None
-        self.rest = b""  # read beyond the last answer
-
-    async def ask(self, message: bytes) -> tuple[int, bytes]:
-        """Send a request; return status and body."""
-        loop = asyncio.get_running_loop()
-        if self.socket is None:
-            self.socket, self.rest = socket.socket(), b""
-            self.socket.setblocking(False)
-            await loop.sock_connect(self.socket, ("127.0.0.1", self.port))
-        await loop.sock_sendall(self.socket, message)
-        head = (await self._until(b"\r\n\r\n")).decode("latin-1").lower()
-        body = await self._body(head)
-        if "connection: close" in head or head.startswith("http/1.0"):
-            self.close()
-        return int(head.split(None, 2)[1]), body
-
-    async def _body(self, head: str) -> bytes:
-        headers = dict(line.split(":", 1) for line in head.split("\r\n")[1:] if line)
-        if "chunked" in headers.get("transfer-encoding", ""):
-            body = b""
-            while size := int(await self._until(b"\r\n"), 16):
-                body += await self._exactly(size)
-                await self._exactly(2)
-            await self._until(b"\r\n")
-            return body
-        return await self._exactly(int(headers.get("content-length", 0)))
-
-    async def _until(self, end: bytes) -> bytes:
-        while end not in self.rest:
-            await self._read()
-        found, _, self.rest = self.rest.partition(end)
-        return found
-
-    async def _exactly(self, size: int) -> bytes:
-        while len(self.rest) < size:
-            await self._read()
-        found, self.rest = self.rest[:size], self.rest[size:]
-        return found
-
-    async def _read(self) -> None:
-        data = await asyncio.get_running_loop().sock_recv(self.socket, READ)
-        if not data:
-            raise ConnectionError("closed")
-        self.rest += data
-
-    def close(self) -> None:
-        if self.socket:
-            self.socket.close()
-        self.socket = None
-
-
-def caption(body: bytes) -> str:
-    """Return the caption in an answer: text, or the first value of its JSON."""
+def parse_caption(body: bytes) -> str:
+    """Return the caption in an answer: its text, or the first value in its JSON."""
     text = body.decode(errors="replace").strip()
     with suppress(ValueError):
         value = json.loads(text)
@@ -134,80 +77,59 @@ def caption(body: bytes) -> str:
     return text
 
 
-async def client(port: int, messages: list[bytes], turns, until: float) -> Answers:
-    """Send one request after another until the time is over."""
-    answers, connection = Answers(began=time.monotonic()), Client(port)
-    while not answers.ended or time.monotonic() < until:
-        number = next(turns) % len(messages)
+async def send_until(port: int, requests: list[bytes], turns, deadline: float) -> Tally:
+    """Send one request after another until the deadline."""
+    tally, connection = Tally(began=time.monotonic()), Connection(port)
+    while not tally.ended or time.monotonic() < deadline:
+        number = next(turns) % len(requests)
         started = time.monotonic()
         try:
             async with asyncio.timeout(TIMEOUT):
-                status, body = await connection.ask(messages[number])
+                status, _, body = await connection.send(requests[number])
         except (OSError, ValueError, IndexError) as error:
             status, body = type(error).__name__, b""
-        answers.ended = time.monotonic()
-        if status == 200 and caption(body):
-            answers.seconds.append(answers.ended - started)
-            answers.captions[number, caption(body)] += 1
+        tally.ended = time.monotonic()
+        if status == 200 and parse_caption(body):
+            tally.seconds.append(tally.ended - started)
+            tally.captions[number, parse_caption(body)] += 1
             continue
-        answers.errors[str(status)] += 1
+        tally.errors[str(status)] += 1
         connection.close()
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(ERROR_PAUSE)
     connection.close()
-    return answers
+    return tally
 
 
-async def clients(port: int, messages: list[bytes], number: int, until: float):
-    # One order for all clients: after any number of answers the mix is the same.
+async def run_clients(port: int, requests: list[bytes], clients: int, deadline: float):
+    # All clients share one order: after any number of answers, the images are the same.
     turns = count()
-    loops = (client(port, messages, turns, until) for _ in range(number))
-    total = Answers()
-    for answers in await asyncio.gather(*loops):
-        total.add(answers)
+    loops = (send_until(port, requests, turns, deadline) for _ in range(clients))
+    total = Tally()
+    for tally in await asyncio.gather(*loops):
+        total.add(tally)
     return total
 
 
-def one_process(port: int, messages: list[bytes], number: int, until: float) -> Answers:
-    return asyncio.run(clients(port, messages, number, until))
+def run_process(port: int, requests: list[bytes], clients: int, deadline: float):
+    return asyncio.run(run_clients(port, requests, clients, deadline))
 
 
 def measure(
-    port: int, messages: list[bytes], number: int, seconds: float, processes: int = 1
-) -> Answers:
-    """Keep so many clients busy for so long and wait for their last answers."""
-    processes = min(processes, number)
+    port: int, requests: list[bytes], clients: int, seconds: float, processes: int = 1
+) -> Tally:
+    """Let clients send requests for some seconds, and wait for their last answers."""
+    processes = min(processes, clients)
     if processes == 1:
-        return one_process(port, messages, number, time.monotonic() + seconds)
-    shares = [len(range(first, number, processes)) for first in range(processes)]
-    total = Answers()
+        return run_process(port, requests, clients, time.monotonic() + seconds)
+    shares = [len(range(first, clients, processes)) for first in range(processes)]
+    total = Tally()
     with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-        list(pool.map(time.sleep, [0.5] * processes))  # all of them are up
-        until = time.monotonic() + seconds
+        list(pool.map(time.sleep, [0.5] * processes))  # until all have started
+        deadline = time.monotonic() + seconds
         parts = [
-            pool.submit(one_process, port, messages, share, until) for share in shares
+            pool.submit(run_process, port, requests, share, deadline)
+            for share in shares
         ]
         for part in parts:
             total.add(part.result())
     return total
-
-
-def main() -> None:
-    from benchmarks import pictures, servers
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 16, 64, 256])
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=5)
-    options = parser.parse_args()
-    messages = [request(picture.data) for picture in pictures.mix()]
-    with servers.Server("noop", None) as server:
-        server.wait(messages[0])
-        for number in options.clients:
-            answers = measure(
-                server.port, messages, number, options.seconds, options.processes
-            )
-            print(number, "clients:", json.dumps(answers.summary()))
-
-
-if __name__ == "__main__":
-    main()

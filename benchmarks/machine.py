@@ -1,4 +1,4 @@
-"""What a measurement ran on: hardware, versions, date; and a process's memory."""
+"""The machine of a measurement: its hardware, the versions of packages, the date."""
 
 import os
 import platform
@@ -17,19 +17,19 @@ PACKAGES = (
 def describe() -> dict:
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cpu": processor(),
+        "cpu": cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(
             os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
         ),
-        "gpu": graphics("name,driver_version"),
+        "gpu": query_gpu("name,driver_version"),
         "python": platform.python_version(),
-        "versions": versions(),
+        "versions": package_versions(),
     }
 
 
-def processor() -> str:
-    """Return the model of the CPU with the instructions that decide its speed."""
+def cpu_name() -> str:
+    """Return the model of the CPU and the instruction sets that decide its speed."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         fields = {
@@ -41,23 +41,17 @@ def processor() -> str:
     return platform.processor()
 
 
-def graphics(query: str) -> str | None:
-    """Return what nvidia-smi tells, None without a GPU."""
+def query_gpu(query: str) -> str | None:
+    """Return nvidia-smi's answer, None without a GPU."""
     command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
     with suppress(OSError, subprocess.SubprocessError):
         return subprocess.check_output(command, text=True, timeout=20).strip() or None
     return None
 
 
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     found = {}
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
-
-
-def resident(process: int) -> float:
-    """Return a process's resident memory in MB."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -1,4 +1,4 @@
-"""A server that reads uploads and answers at once, to measure the load generator by.
+"""A server that reads uploads and answers at once, to measure the load generator.
 
 `python -m benchmarks.noop PORT [PROCESSES]`
 """
@@ -8,16 +8,18 @@ import os
 import socket
 import sys
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nno\n"
-BUFFER = 1 << 20  # bytes
+RESPONSE = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nno\n"
+)
+BUFFER_SIZE = 1 << 20  # bytes
 
 
 class Noop(asyncio.BufferedProtocol):
-    """Count the bytes of each upload and forget them."""
+    """Count the bytes of each upload and discard them."""
 
     def __init__(self) -> None:
-        self.buffer = bytearray(BUFFER)
-        self.head, self.missing = b"", 0
+        self.buffer = bytearray(BUFFER_SIZE)
+        self.head, self.remaining = b"", 0
 
     def connection_made(self, transport) -> None:
         self.transport = transport
@@ -26,20 +28,20 @@ class Noop(asyncio.BufferedProtocol):
         return self.buffer
 
     def buffer_updated(self, size: int) -> None:
-        if not self.missing:
+        if not self.remaining:
             self.head += self.buffer[:size]
-            head, found, body = self.head.partition(b"\r\n\r\n")
-            if not found:
+            head, end, body = self.head.partition(b"\r\n\r\n")
+            if not end:
                 return
             length = head.lower().split(b"content-length:")[1].split(b"\r\n")[0]
-            self.head, self.missing, size = b"", int(length), len(body)
-        self.missing -= size
-        if not self.missing:
-            self.transport.write(ANSWER)
+            self.head, self.remaining, size = b"", int(length), len(body)
+        self.remaining -= size
+        if not self.remaining:
+            self.transport.write(RESPONSE)
 
 
 async def serve(port: int) -> None:
-    # All processes listen on the port; the kernel shares the connections out.
+    # All processes listen on the same port, and the kernel distributes connections.
     listener = socket.create_server(("127.0.0.1", port), reuse_port=True, backlog=512)
     server = await asyncio.get_running_loop().create_server(Noop, sock=listener)
     await server.serve_forever()

@@ -1,19 +1,20 @@
 """Results in JSON to Markdown tables and plots: `python -m benchmarks.report`.
 
-It reads benchmarks/results/*.json, writes PNG files beside them in benchmarks/ and the
-tables between the two marks in benchmarks/README.md; the ratios of a comparison with
-the plain server also stand between the same marks of the main README.
+It reads benchmarks/results/*.json. The tables go between two marks in
+benchmarks/README.md, with the plots beside it. The comparison with the plain server
+also goes between the same marks in the main README.
 """
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 OURS = "ours"
-# What is no peer: the load generator's ceiling, and loops without HTTP.
-NO_PEERS = ("noop", "generate-fp32", "generate-bf16")
+LOOPS = ("generate-fp32", "generate-bf16")  # transformers without HTTP
+NOT_PEERS = ("noop", *LOOPS)
 COLOURS = {
     **{"ours": "#d62728", "plain": "#7f7f7f", "litserve": "#1f77b4", "ray": "#9467bd"},
     **{"bentoml": "#2ca02c", "mosec": "#ff7f0e", "onnx": "#8c564b"},
@@ -30,31 +31,21 @@ def main() -> None:
 
 
 def write(folder: Path, readme: Path) -> None:
-    """Write tables into a README and the plots beside it."""
-    sections, short = [], []
+    """Write the tables into a README and the plots beside it."""
+    sections, comparisons = [], []
     for path in sorted(folder.glob("*.json")):
         results = json.loads(path.read_text())
-        kind = results.get("kind")
-        if kind == "http":
-            sections.append(http_section(path.stem, results, readme.parent))
-            if "plain" in results["servers"]:
-                short.append(ratio_table(results["servers"]))
-        elif kind == "engine":
-            sections.append(engine_section(path.stem, results, readme.parent))
-        elif kind == "start":
-            sections.append(start_section(path.stem, results))
-        elif kind == "command":
-            sections.append(command_section(path.stem, results))
-        elif kind == "captions":
-            sections.append(captions_section(path.stem, results))
-        elif kind == "exact":
-            sections.append(exact_section(path.stem, results))
-    fill(readme, "\n".join(sections))
-    fill(readme.parent.parent / "README.md", "\n\n".join(short) + "\n")
+        if build := SECTIONS.get(results.get("kind")):
+            sections.append(build(path.stem, results, readme.parent))
+        if "plain" in results.get("servers", {}):
+            comparisons.append(comparison_table(results["servers"]))
+    replace_between_marks(readme, "\n".join(sections))
+    main_readme = readme.parent.parent / "README.md"
+    replace_between_marks(main_readme, "\n\n".join(comparisons) + "\n")
 
 
-def fill(path: Path, text: str) -> None:
-    """Put a text between the marks of a file that has them."""
+def replace_between_marks(path: Path, text: str) -> None:
+    """Replace the text between the marks, if the file has them."""
     old = path.read_text() if path.exists() else ""
     if BEGIN in old:
         head, _, rest = old.partition(BEGIN)
@@ -67,152 +58,159 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def about(results: dict) -> str:
-    """Return the machine, versions and settings in two sentences."""
+def section(name: str, description: str, results: dict, *parts: str) -> str:
+    return "\n".join([f"## {name}\n", description, conditions(results), *parts, ""])
+
+
+def conditions(results: dict) -> str:
+    """Describe the machine, the versions and the settings in two sentences."""
     machine, settings = results["machine"], results["settings"]
     versions = ", ".join(f"{name} {v}" for name, v in machine["versions"].items())
     where = f"{machine['cores']} cores of {machine['cpu']}, {machine['memory_gb']} GB"
     if machine["gpu"]:
         where = f"{machine['gpu'].replace(', ', ', driver ')}; {where}"
-    told = ", ".join(
+    shown = ", ".join(
         f"{name} {settings[name]}"
-        for name in ("checkpoint", "rounds", "seconds", "pictures")
+        for name in ("checkpoint", "rounds", "seconds", "images")
         if name in settings
     )
     return (
         f"Measured {machine['date'][:10]} on {where}.\n"
-        f"Python {machine['python']}, {versions}; {told}.\n"
+        f"Python {machine['python']}, {versions}; {shown}.\n"
     )
 
 
 def http_section(name: str, results: dict, folder: Path) -> str:
     servers = results["servers"]
     plot_clients(servers, folder, name)
-    parts = [f"## {name}: servers\n", about(results), server_table(servers), ""]
-    parts += [ratio_table(servers), "", notes(servers)]
-    parts += [f"![pictures a second by clients]({name}-rate.png)"]
-    parts += [f"![median seconds by clients]({name}-p50.png)", ""]
-    return "\n".join(parts)
+    parts = [server_table(servers), "", comparison_table(servers), "", notes(servers)]
+    parts += [f"![throughput by the number of clients]({name}-rate.png)"]
+    parts += [f"![median latency by the number of clients]({name}-p50.png)"]
+    text = "The endpoint and its peers over HTTP."
+    return section(name, text, results, *parts)
 
 
-def steps(servers: dict, name: str) -> dict:
-    """Return a server's median figures by number of clients; empty where it failed."""
+def get_steps(servers: dict, name: str) -> dict:
+    """Return a server's medians by the number of clients; {} if it failed."""
     return servers.get(name, {}).get("median", {}).get("steps", {})
 
 
-def counts(servers: dict) -> list[str]:
-    """Return the numbers of clients, smallest first."""
+def client_counts(servers: dict) -> list[str]:
+    """Return the numbers of clients in ascending order."""
     found = {
-        n for name in servers if name not in NO_PEERS for n in steps(servers, name)
+        number
+        for name in servers
+        if name not in NOT_PEERS
+        for number in get_steps(servers, name)
     }
     return sorted(found, key=int)
 
 
 def server_table(servers: dict) -> str:
-    """Return a row for each server: start, memory, and rate and p50 by clients."""
-    clients = counts(servers)
-    head = [
-        "server",
-        "ready s",
-        "memory GB",
-        *(f"at {n}: /s, p50, p99" for n in clients),
-    ]
-    head += ["errors", "captions as fp32, bf16"]
+    """Return a row for each server: start, memory, throughput and latency."""
+    counts = client_counts(servers)
+    head = ["server", "ready after, s", "memory, GB"]
+    head += [f"clients: {count}; images/s, p50, p99" for count in counts]
+    head += ["errors", "same captions as fp32, bf16"]
     rows = []
     for name, result in servers.items():
-        if name in NO_PEERS or "median" not in result:
+        if name in NOT_PEERS or "median" not in result:
             continue
-        median, mine = result["median"], steps(servers, name)
-        cells = [name, f"{median['ready_seconds']:.1f}", memory(median)]
-        cells += [cell(mine.get(number)) for number in clients]
-        errors = sum(sum(step["errors"].values()) for step in mine.values())
-        rows.append([*cells, str(errors), agreement(result)])
+        median, steps = result["median"], get_steps(servers, name)
+        cells = [name, f"{median['ready_seconds']:.1f}", format_memory(median)]
+        cells += [format_step(steps.get(count)) for count in counts]
+        errors = sum(sum(step["errors"].values()) for step in steps.values())
+        rows.append([*cells, str(errors), format_agreement(result)])
     return table(head, rows)
 
 
 def rates(servers: dict, names) -> list[float]:
-    return [s["per_second"] for name in names for s in steps(servers, name).values()]
+    return [
+        step["per_second"]
+        for name in names
+        for step in get_steps(servers, name).values()
+    ]
 
 
-def cell(step: dict | None) -> str:
+def format_step(step: dict | None) -> str:
     if not step:
         return ""
-    waits = (seconds(step[key]) for key in ("p50_seconds", "p99_seconds"))
+    waits = (format_seconds(step[key]) for key in ("p50_seconds", "p99_seconds"))
     return f"{step['per_second']:.1f}, {', '.join(waits)}"
 
 
-def seconds(value: float) -> str:
+def format_seconds(value: float) -> str:
     if value < 1:
         return f"{1000 * value:.3g} ms"
     return f"{value:.{1 if value < 10 else 0}f} s"
 
 
-def memory(median: dict) -> str:
+def format_memory(median: dict) -> str:
     text = f"{median.get('memory_mb', 0) / 1000:.1f}"
     if "gpu_memory_mb" in median:
         text += f" + {median['gpu_memory_mb'] / 1000:.1f} GPU"
     return text
 
 
-def agreement(result: dict) -> str:
+def format_agreement(result: dict) -> str:
     shares = (result["captions"].get(f"as_{dtype}") for dtype in ("fp32", "bf16"))
     return ", ".join("-" if share is None else f"{share:.0%}" for share in shares)
 
 
-def best(servers: dict, clients: str, suffixes: tuple[str, ...]) -> tuple[str, dict]:
-    """Return the peer of the highest rate among those of a number type."""
+def find_best(servers: dict, count: str, suffix: str) -> tuple[str, dict]:
+    """Return the peer with the highest throughput among those of a dtype."""
     found = [
-        (name, steps(servers, name)[clients])
+        (name, get_steps(servers, name)[count])
         for name in servers
-        if name.endswith(suffixes) and name not in NO_PEERS
-        if clients in steps(servers, name)
+        if name.endswith(suffix) and name not in NOT_PEERS
+        if count in get_steps(servers, name)
     ]
     return max(found, key=lambda pair: pair[1]["per_second"], default=("", {}))
 
 
-def ratio_table(servers: dict) -> str:
-    """Return how many times our throughput is that of others, by clients."""
-    head = ["clients", "ours: /s", "p50", "rate of plain", "p50 of plain", "best peer"]
-    head += ["best bf16 peer", "best `generate` loop"]
-    loop = max(rates(servers, NO_PEERS[1:]), default=0.0)
+def comparison_table(servers: dict) -> str:
+    """Return our throughput and latency relative to the others, by clients."""
+    head = ["clients", "images/s", "p50", "throughput / `plain`"]
+    head += ["latency of `plain` / ours", "throughput / best fp32 peer"]
+    head += ["throughput / best bf16 peer", "throughput / best `generate` loop"]
+    loop = max(rates(servers, LOOPS), default=0.0)
     rows = []
-    for number in counts(servers):
-        mine = steps(servers, OURS).get(number)
-        if not mine:
+    for count in client_counts(servers):
+        ours = get_steps(servers, OURS).get(count)
+        if not ours:
             continue
-        plain = steps(servers, "plain").get(number)
-        peers = [best(servers, number, ("-fp32",)), best(servers, number, ("-bf16",))]
-        row = [number, f"{mine['per_second']:.1f}", seconds(mine["p50_seconds"])]
-        row += [times(mine, plain), times(plain, mine, "p50_seconds")]
-        row += [f"{times(mine, step)} {name}" for name, step in peers]
-        rows.append([*row, times(mine, {"per_second": loop})])
+        plain = get_steps(servers, "plain").get(count)
+        peers = [find_best(servers, count, suffix) for suffix in ("-fp32", "-bf16")]
+        row = [count, f"{ours['per_second']:.1f}", format_seconds(ours["p50_seconds"])]
+        row += [ratio(ours, plain), ratio(plain, ours, "p50_seconds")]
+        row += [f"{ratio(ours, step)} {name}".strip() for name, step in peers]
+        rows.append([*row, ratio(ours, {"per_second": loop})])
     return table(head, rows)
 
 
-def times(one: dict, other: dict | None, key: str = "per_second") -> str:
-    """Return how many times a figure is another."""
+def ratio(one: dict | None, other: dict | None, key: str = "per_second") -> str:
     if not one or not other or not other[key]:
         return "-"
     return f"{one[key] / other[key]:.1f}x"
 
 
 def notes(servers: dict) -> str:
-    """Return a line for each loop, for the load generator, for who did not run."""
+    """Describe the loops, the load generator's limit and the servers that failed."""
     lines = []
-    for name in NO_PEERS[1:]:
+    for name in LOOPS:
         texts = (
             f"{step['per_second']:.1f}/s in batches of {size}"
-            for size, step in steps(servers, name).items()
+            for size, step in get_steps(servers, name).items()
         )
         if text := ", ".join(texts):
             lines.append(f"- `{name}`, a loop without HTTP: {text}.")
-    ceilings = rates(servers, ["noop"])
-    highest = rates(servers, [name for name in servers if name not in NO_PEERS])
-    if highest and ceilings:
+    limits = rates(servers, ["noop"])
+    measured = rates(servers, [name for name in servers if name not in NOT_PEERS])
+    if measured and limits:
         lines.append(
-            f"- The load generator gets {min(ceilings):.0f} to {max(ceilings):.0f} "
-            "answers a second from a server that does nothing; the most measured is "
-            f"{max(highest):.0f}."
+            f"- The load generator gets {min(limits):.0f} to {max(limits):.0f} answers "
+            "per second from a server that does nothing; the highest throughput of a "
+            f"real server is {max(measured):.0f}."
         )
     for name, result in servers.items():
         errors = [entry["error"] for entry in result["rounds"] if "error" in entry]
@@ -223,7 +221,7 @@ def notes(servers: dict) -> str:
 
 def engine_section(name: str, results: dict, folder: Path) -> str:
     plot_roofline(results, folder / f"{name}-roofline.png")
-    plot_decoding(results["decoding"], folder / f"{name}-pictures.png")
+    plot_decoding(results["decoding"], folder / f"{name}-decoding.png")
     rows = [
         [
             size,
@@ -234,28 +232,44 @@ def engine_section(name: str, results: dict, folder: Path) -> str:
         ]
         for size, figures in results["batches"].items()
     ]
-    parts = [f"## {name}: the model alone\n", about(results), ceilings(results), ""]
-    parts += [table(["batch", "ms", "pictures/s", "bound ms", "of the roofline"], rows)]
-    parts += ["", f"![FLOP/s by intensity]({name}-roofline.png)"]
-    parts += [f"![decoding by picture size]({name}-pictures.png)", ""]
-    return "\n".join(parts)
+    head = ["batch size", "ms", "images/s", "roofline, ms", "share of the roofline"]
+    parts = [describe_limits(results), table(head, rows), ""]
+    parts += [f"![FLOP/s by FLOP per byte]({name}-roofline.png)"]
+    parts += [f"![time to decode by image size]({name}-decoding.png)"]
+    text = "The model without HTTP, beside the limits of the machine."
+    return section(name, text, results, *parts)
 
 
-def start_section(name: str, results: dict) -> str:
-    head = ["weights", "bare script s", "/ping answers s", "ready s", "of the script"]
+def describe_limits(results: dict) -> str:
+    text = (
+        f"{results['dtype']} on {results['device']}: matrix multiplication reaches "
+        f"{results['flops'] / 1e12:.2f} TFLOP/s, memory is copied at "
+        f"{results['bytes_per_second'] / 1e9:.0f} GB/s, all cores decode "
+        f"{results['decoded_per_second']:.0f} images/s; the model loads in "
+        f"{results['load_seconds']:.1f} s"
+    )
+    if "gpu_memory_mb" in results:
+        text += f" and uses {results['gpu_memory_mb'] / 1000:.1f} GB of the GPU"
+    return text + ".\n"
+
+
+def start_section(name: str, results: dict, _folder: Path) -> str:
+    head = ["weights", "script, s", "`/ping` answers, s", "ready, s", "ready / script"]
     rows = [
         [
             weights,
-            *(f"{figures[key]:.2f}" for key in ("bare", "ping", "ready")),
-            f"{figures['ready'] / figures['bare']:.2f}x",
+            *(f"{figures[key]:.2f}" for key in ("script", "ping", "ready")),
+            f"{figures['ready'] / figures['script']:.2f}x",
         ]
         for weights, figures in results["median"].items()
     ]
-    return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
+    text = "The start of the server, beside a script that only loads the weights."
+    return section(name, text, results, table(head, rows))
 
 
-def command_section(name: str, results: dict) -> str:
-    head = ["model", "loop /s", "flask predict /s", "share", "MB at 1/4, at 9/10"]
+def command_section(name: str, results: dict, _folder: Path) -> str:
+    head = ["model", "model alone, images/s", "`flask predict`, images/s", "share"]
+    head += ["memory after 1/4 and 9/10, MB"]
     rows = [
         [
             model,
@@ -266,89 +280,93 @@ def command_section(name: str, results: dict) -> str:
         ]
         for model, figures in results["median"].items()
     ]
-    return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
+    text = "`flask predict` on a folder, beside the model alone in full batches."
+    return section(name, text, results, table(head, rows))
 
 
-def captions_section(name: str, results: dict) -> str:
+def captions_section(name: str, results: dict, _folder: Path) -> str:
     rows = [
         [way, *(f"{share:.2%}" for share in shares.values())]
         for way, shares in results["figures"].items()
     ]
-    head = ["arithmetic, JPEG", "right word for word", "as the first line"]
-    return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
+    head = ["dtype, size at which the JPEG is decoded", "exact match"]
+    head += ["same as in the first line"]
+    text = "The bundled model's accuracy on drawn images, by dtype and decoding."
+    return section(name, text, results, table(head, rows))
 
 
-def exact_section(name: str, results: dict) -> str:
+def exact_section(name: str, results: dict, _folder: Path) -> str:
     rows = []
     for weights, found in results["figures"].items():
         different = found["different"].values()
         row = weights, found["captions"], found["lengths"], len(different)
         rows.append([*map(str, row), str(sum(different))])
-    head = ["weights", "captions", "lengths", "ways searched", "differ from `generate`"]
-    return "\n".join([f"## {name}\n", about(results), table(head, rows), ""])
+    head = ["weights", "captions", "different lengths", "beams and batch sizes"]
+    head += ["captions that differ"]
+    text = "The tokens of the search, compared with those of `generate` in float32."
+    return section(name, text, results, table(head, rows))
 
 
-def ceilings(results: dict) -> str:
-    text = (
-        f"{results['dtype']} on {results['device']}: matrices multiply at "
-        f"{results['flops'] / 1e12:.2f} TFLOP/s, memory copies at "
-        f"{results['bytes_per_second'] / 1e9:.0f} GB/s, all cores decode "
-        f"{results['decoded_per_second']:.0f} pictures/s; the model loads in "
-        f"{results['load_seconds']:.1f} s"
-    )
-    if "gpu_memory_mb" in results:
-        text += f" and takes {results['gpu_memory_mb'] / 1000:.1f} GB of the GPU"
-    return text + ".\n"
+SECTIONS: dict[str | None, Callable[[str, dict, Path], str]] = {
+    "http": http_section,
+    "engine": engine_section,
+    "start": start_section,
+    "command": command_section,
+    "captions": captions_section,
+    "exact": exact_section,
+}
 
 
-def figure(horizontal: str, vertical: str):
-    """Return a logarithmic plot and its axes."""
+def make_figure(xlabel: str, ylabel: str):
+    """Return a plot with logarithmic axes."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
     from matplotlib.ticker import LogFormatter
 
-    drawing, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    axes.set(xscale="log", yscale="log", xlabel=horizontal, ylabel=vertical)
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
-    return drawing, axes
+    return figure, axes
 
 
-def save(drawing, path: Path) -> None:
+def save(figure, path: Path) -> None:
     from matplotlib import pyplot
 
-    drawing.savefig(path, dpi=110)
-    pyplot.close(drawing)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
 
 
 def plot_clients(servers: dict, folder: Path, name: str) -> None:
     for key, label, file in (
-        ("per_second", "pictures a second", "rate"),
-        ("p50_seconds", "median seconds to the answer", "p50"),
+        ("per_second", "images per second", "rate"),
+        ("p50_seconds", "median seconds until the answer", "p50"),
     ):
-        drawing, axes = figure("clients", label)
+        figure, axes = make_figure("clients", label)
         for server in servers:
-            mine = steps(servers, server)
-            if server in NO_PEERS or not mine:
+            steps = get_steps(servers, server)
+            if server in NOT_PEERS or not steps:
                 continue
             kind, _, dtype = server.partition("-")
             style = {"color": COLOURS.get(kind), "marker": "o", "label": server}
             style["linestyle"] = "--" if dtype == "bf16" else "-"
             style["linewidth"] = 3 if server == OURS else 1.2
-            axes.plot([int(n) for n in mine], [s[key] for s in mine.values()], **style)
+            values = [step[key] for step in steps.values()]
+            axes.plot([int(count) for count in steps], values, **style)
         axes.legend(fontsize=7, ncols=2)
         axes.tick_params(axis="x", which="minor", labelbottom=False)
-        axes.set_xticks([int(number) for number in counts(servers)], counts(servers))
-        save(drawing, folder / f"{name}-{file}.png")
+        counts = client_counts(servers)
+        axes.set_xticks([int(count) for count in counts], counts)
+        save(figure, folder / f"{name}-{file}.png")
 
 
 def plot_roofline(results: dict, path: Path) -> None:
-    """Draw FLOP/s over FLOP per byte under the machine's two ceilings."""
-    drawing, axes = figure("FLOP per byte read or written", "TFLOP/s")
+    """Draw FLOP/s by FLOP per byte, below the two limits of the machine."""
+    figure, axes = make_figure("FLOP per byte read or written", "TFLOP/s")
     peak, bandwidth = results["flops"] / 1e12, results["bytes_per_second"] / 1e12
     points = [
         (size, each["flop"] / each["bytes"], each["flop"] / each["seconds"] / 1e12)
@@ -357,32 +375,32 @@ def plot_roofline(results: dict, path: Path) -> None:
     ends = [min(x for _, x, _ in points) / 3, max(x for _, x, _ in points) * 3]
     ends = sorted([*ends, peak / bandwidth])
     roof = [min(peak, bandwidth * x) for x in ends]
-    axes.plot(ends, roof, color="#111111", label="measured ceilings: copy, multiply")
+    axes.plot(ends, roof, color="#111111", label="measured limits: copy, multiply")
     axes.plot(*zip(*[point[1:] for point in points]), "o-", color=COLOURS[OURS])
     for size, x, y in points:
         axes.annotate(size, (x, y), (4, -10), textcoords="offset points", fontsize=8)
     axes.legend(fontsize=8, title="points: batch size", title_fontsize=8)
-    save(drawing, path)
+    save(figure, path)
 
 
-def plot_decoding(pictures: list[dict], path: Path) -> None:
-    drawing, axes = figure("megapixels", "ms from file to the model's input")
-    marks = {"JPEG": "o", "PNG": "s", "WEBP": "^"}
+def plot_decoding(images: list[dict], path: Path) -> None:
+    figure, axes = make_figure("megapixels", "ms from the file to the model's input")
+    markers = {"JPEG": "o", "PNG": "s", "WEBP": "^"}
     for key, colour, who in (
         ("seconds", COLOURS[OURS], "ours"),
         ("transformers_seconds", COLOURS["plain"], "Pillow and transformers"),
     ):
-        for kind, mark in marks.items():
+        for format, marker in markers.items():
             points = sorted(
-                (picture["megapixels"], 1000 * picture[key])
-                for picture in pictures
-                if picture["kind"] == kind
+                (image["megapixels"], 1000 * image[key])
+                for image in images
+                if image["format"] == format
             )
             if points:
-                label = f"{kind}, {who}"
-                axes.plot(*zip(*points), mark, color=colour, label=label, markersize=5)
+                style = {"color": colour, "label": f"{format}, {who}"}
+                axes.plot(*zip(*points), marker, markersize=5, **style)
     axes.legend(fontsize=8)
-    save(drawing, path)
+    save(figure, path)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""The servers to measure: how each is started, asked, weighed and ended."""
+"""The servers to measure: how to start each, send to it, and end all its processes."""
 
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,42 +14,42 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import load
-from benchmarks.pictures import Picture
+from benchmarks.images import ImageFile
+from tests.support.server import ROOT, free_port
 
-ROOT = Path(__file__).parent.parent
 PEERS = Path(__file__).parent / "peers"
-STARTING = 300  # seconds until a server has failed to start
-ENDING = 10  # seconds to end by itself
-MARK = "BENCHMARK_SERVER"  # a variable that finds all processes of a server
-TYPES = {"fp32": "float32", "bf16": "bfloat16"}
+START_TIMEOUT = 300  # seconds
+STOP_TIMEOUT = 10  # seconds until a server is killed
+MARK = "BENCHMARK_SERVER"  # an environment variable that all its processes inherit
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
-class Broken(Exception):
-    """A server that did not start or died, with the end of its log."""
+class ServerFailed(Exception):
+    """A server did not start or has ended; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to serve; `arguments` follow the interpreter."""
+    """How to start a kind of server and how to send to it."""
 
-    arguments: str
-    needs: str  # a package
+    arguments: str  # of the Python interpreter
+    package: str  # that the server needs
     path: str = "/predict"
-    form_field: str | None = "file"  # of the form; None sends the file as the body
+    form_field: str | None = "file"  # None sends the file as the body
     folder: Path = PEERS
     environment: dict[str, str] = field(default_factory=dict)
 
 
 GUNICORN = "-m gunicorn --bind 127.0.0.1:{port}"
-# Nobody is to be refused here: how refusals work is tested elsewhere.
-OPEN = {"ENDPOINT_QUEUE": "256", "ENDPOINT_DEADLINE": str(load.TIMEOUT)}
-OURS = {"path": "/", "folder": ROOT, "environment": OPEN}
+# Limits so wide that no request is refused: the tests cover refusals.
+WIDE = {"ENDPOINT_QUEUE": "256", "ENDPOINT_DEADLINE": str(load.TIMEOUT)}
+OURS = {"path": "/", "folder": ROOT, "environment": WIDE}
 KINDS = {
     "noop": Kind("-m benchmarks.noop {port}", "asyncio", "/", None, ROOT),
     "ours": Kind(GUNICORN, "gunicorn", **OURS),
     "ours-2-workers": Kind(f"{GUNICORN} --workers 2", "gunicorn", **OURS),
     "ours-4-workers": Kind(f"{GUNICORN} --workers 4", "gunicorn", **OURS),
-    # In that folder gunicorn finds no configuration of ours.
+    # The folder has no gunicorn.conf.py.
     "plain": Kind(f"{GUNICORN} plain:app", "gunicorn"),
     "litserve": Kind("litserve_.py", "litserve"),
     "onnx": Kind("onnx_.py", "onnxruntime"),
@@ -73,31 +72,31 @@ KINDS = {
 }
 
 
-def split(name: str) -> tuple[Kind, str | None]:
-    """Return the kind and the number type in a name such as litserve-bf16."""
+def parse_name(name: str) -> tuple[Kind, str | None]:
+    """Return the kind and the dtype in a name like litserve-bf16."""
     kind, _, dtype = name.rpartition("-")
-    if dtype in TYPES:
+    if dtype in DTYPES:
         return KINDS[kind], dtype
     return KINDS[name], None
 
 
-def missing(name: str) -> str | None:
-    """Return why a server cannot run here."""
-    needs = split(name)[0].needs
-    return None if find_spec(needs) else f"the package {needs} is not installed"
+def missing_package(name: str) -> str | None:
+    """Return the package that a server needs and that is not installed."""
+    package = parse_name(name)[0].package
+    return None if find_spec(package) else package
 
 
 class Server:
-    """A started server; leaving the context ends all its processes."""
+    """A server that was started; leaving the context ends all its processes."""
 
     def __init__(self, name: str, checkpoint: Path | None, *arguments: str) -> None:
-        self.kind, dtype = split(name)
+        self.kind, dtype = parse_name(name)
         self.port, self.mark = free_port(), uuid.uuid4().hex
         self.log = tempfile.TemporaryFile("w+")
         variables = {
             "PORT": str(self.port),
             "MODEL": str(checkpoint),
-            "DTYPE": TYPES.get(dtype, "float32"),
+            "DTYPE": DTYPES.get(dtype, "float32"),
             "ENDPOINT_MODEL": str(checkpoint),
             "HF_HUB_OFFLINE": "1",
             MARK: self.mark,
@@ -108,7 +107,7 @@ class Server:
         self.process = subprocess.Popen(
             [*command, *arguments],
             cwd=self.kind.folder,
-            env={**clean_environment(), **variables},
+            env={**environment_without_settings(), **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if arguments else self.log,
             stderr=self.log,
@@ -124,35 +123,36 @@ class Server:
             self.process.stdout.close()
         self.log.close()
 
-    def request(self, picture: Picture) -> bytes:
-        kind = f"image/{picture.kind.lower()}"
-        return load.request(picture.data, kind, self.kind.path, self.kind.form_field)
+    def make_request(self, image: ImageFile) -> bytes:
+        kind, path = f"image/{image.format.lower()}", self.kind.path
+        return load.make_request(image.data, kind, path, self.kind.form_field)
 
-    def wait(self, message: bytes) -> tuple[float, float]:
-        """Return the seconds until something answered and until a caption came."""
+    def wait(self, request: bytes) -> tuple[float, float]:
+        """Return the seconds until the first answer and until the first caption."""
         first = None
-        while (waited := time.monotonic() - self.started) < STARTING:
+        while (waited := time.monotonic() - self.started) < START_TIMEOUT:
             self.check()
             with suppress(OSError, ValueError, IndexError):
-                status, body = asyncio.run(ask_once(self.port, message))
+                status, body = asyncio.run(send_once(self.port, request))
                 waited = time.monotonic() - self.started
                 first = first or waited
-                if status == 200 and load.caption(body):
+                if status == 200 and load.parse_caption(body):
                     return first, waited
             time.sleep(0.05)
-        raise Broken(f"no caption after {STARTING} s: {self.tail()}")
+        raise ServerFailed(f"no caption after {START_TIMEOUT} s: {self.tail()}")
 
     def check(self) -> None:
+        """Raise ServerFailed if the process has ended."""
         if (status := self.process.poll()) is not None:
-            raise Broken(f"ended with status {status}: {self.tail()}")
+            raise ServerFailed(f"ended with status {status}: {self.tail()}")
 
     def tail(self) -> str:
-        """Return the log's last lines."""
+        """Return the last lines of the log."""
         self.log.seek(0)
         return "\n".join(self.log.read().splitlines()[-12:])
 
     def processes(self) -> list[int]:
-        """Return the ids of all processes that inherited the mark, orphans too."""
+        """Return the ids of all processes of this server, also of orphaned ones."""
         found = [self.process.pid] if self.process.poll() is None else []
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -161,7 +161,7 @@ class Server:
         return sorted(set(found))
 
     def memory(self) -> float | None:
-        """Return the megabytes in RAM; pages that processes share count once."""
+        """Return the memory of all processes in MB; shared pages count once."""
         kilobytes = 0
         for process in self.processes():
             with suppress(OSError):
@@ -170,32 +170,27 @@ class Server:
         return kilobytes / 1000 or None
 
     def stop(self) -> None:
-        """Interrupt the server, then kill what is left of it, each by its id."""
+        """Interrupt the server, then kill its remaining processes, each by its id."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(ENDING)
+            self.process.wait(STOP_TIMEOUT)
         for process in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait()
 
 
-def clean_environment() -> dict[str, str]:
-    """Return this process's variables without settings for an endpoint."""
+def environment_without_settings() -> dict[str, str]:
+    """Return the environment of this process without the ENDPOINT_* variables."""
     return {k: v for k, v in os.environ.items() if not k.startswith("ENDPOINT_")}
 
 
-async def ask_once(port: int, message: bytes) -> tuple[int, bytes]:
-    client = load.Client(port)
+async def send_once(port: int, request: bytes) -> tuple[int, bytes]:
+    connection = load.Connection(port)
     try:
-        async with asyncio.timeout(STARTING):
-            return await client.ask(message)
+        async with asyncio.timeout(START_TIMEOUT):
+            status, _, body = await connection.send(request)
+            return status, body
     finally:
-        client.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        connection.close()

@@ -1,7 +1,8 @@
-"""How long a start takes, beside a bare script that loads the same weights.
+"""A checkpoint to the seconds until the server is ready, beside a minimal script.
 
-`python -m benchmarks.start --checkpoint FOLDER` bakes the checkpoint, then starts in
-turn: the bare script and gunicorn, each from the original and from the baked folder.
+`python -m benchmarks.start --checkpoint FOLDER` bakes the checkpoint. Then it starts,
+in turn and each from the original and the baked folder, a script that only loads the
+weights, and gunicorn.
 """
 
 import argparse
@@ -15,11 +16,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.run import RESULTS, median, write
-from benchmarks.servers import ROOT, free_port
+from benchmarks.measurements import RESULTS, median, write
+from tests.support.server import ROOT, free_port
 
-# The least that a server with this model does before it can answer.
-BARE = """
+# What any server with this model has to do before it can answer.
+SCRIPT = """
 import sys
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 from vit_gpt2.layers import fast_dtype
@@ -39,9 +40,10 @@ def main() -> None:
         folders = {"original": options.checkpoint.absolute()}
         folders["baked"] = Path(temporary) / "baked"
         bake = [sys.executable, "-m", "flask", "bake", str(folders["baked"])]
-        subprocess.run(bake, check=True, cwd=ROOT, env=variables(folders["original"]))
+        environment = make_environment(folders["original"])
+        subprocess.run(bake, check=True, cwd=ROOT, env=environment)
         rounds = [
-            {name: one_round(folder) for name, folder in folders.items()}
+            {name: measure_round(folder) for name, folder in folders.items()}
             for _ in range(options.rounds)
         ]
     results = {"kind": "start", "machine": machine.describe(), "rounds": rounds}
@@ -52,38 +54,39 @@ def main() -> None:
         print(name, ", ".join(f"{key} {value:.2f} s" for key, value in each.items()))
 
 
-def variables(folder: Path) -> dict[str, str]:
+def make_environment(folder: Path) -> dict[str, str]:
     return os.environ | {"ENDPOINT_MODEL": str(folder), "HF_HUB_OFFLINE": "1"}
 
 
-def one_round(folder: Path) -> dict[str, float]:
-    """Return the seconds of a bare script, and of ours to /ping and to ready."""
+def measure_round(folder: Path) -> dict[str, float]:
+    """Return the seconds of the script, until /ping answers and until it is ready."""
+    options = {"cwd": ROOT, "env": make_environment(folder)}
+    options["stderr"] = subprocess.DEVNULL
     started = time.monotonic()
-    command = [sys.executable, "-c", BARE, str(folder)]
-    quiet = {"stderr": subprocess.DEVNULL}
-    subprocess.run(command, check=True, cwd=ROOT, env=variables(folder), **quiet)
-    bare = time.monotonic() - started
+    command = [sys.executable, "-c", SCRIPT, str(folder)]
+    subprocess.run(command, check=True, **options)
+    script = time.monotonic() - started
     port, started = free_port(), time.monotonic()
     command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}"]
-    server = subprocess.Popen(command, cwd=ROOT, env=variables(folder), **quiet)
+    server = subprocess.Popen(command, **options)
     try:
-        first, ready = (wait(port, started, status) for status in ((200, 204), (200,)))
+        ping, ready = (wait(port, started, status) for status in ((200, 204), (200,)))
     finally:
         server.terminate()
         server.wait(30)
-    return {"bare": bare, "ping": first, "ready": ready}
+    return {"script": script, "ping": ping, "ready": ready}
 
 
 def wait(port: int, started: float, statuses: tuple[int, ...]) -> float:
-    """Return the seconds since then until /ping answers with such a status."""
+    """Return the seconds since `started` until /ping has one of the statuses."""
     while (waited := time.monotonic() - started) < 300:
         with suppress(OSError):
             url = f"http://127.0.0.1:{port}/ping"
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status in statuses:
+            with urllib.request.urlopen(url, timeout=5) as response:
+                if response.status in statuses:
                     return time.monotonic() - started
         time.sleep(0.02)
-    sys.exit(f"No /ping with {statuses} after {waited:.0f} s.")
+    sys.exit(f"/ping did not answer {statuses} within {waited:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmarks themselves, on a small checkpoint and for a second each."""
+"""The benchmarks, with a small checkpoint and for a second each."""
 
 import json
 import threading
@@ -6,10 +6,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks import checkpoint, command, engine, load, pictures, report, run, servers
-from tests.support.server import ROOT
+from benchmarks import command, engine, images, load, machine, report, run, servers
+from tests.support import random_checkpoint
+from tests.support.server import ROOT, free_port
 
-ANSWERS = {  # to a body: status and text
+ANSWERS = {  # body to status and text
     b"good": (200, b'{"caption": "a dog"}'),
     b"silent": (200, b""),
     b"refused": (503, b"full"),
@@ -17,7 +18,7 @@ ANSWERS = {  # to a body: status and text
 
 
 class Scripted(BaseHTTPRequestHandler):
-    """Answer as the body orders; what has no answer breaks the connection."""
+    """Answer by the body; close the connection if there is no answer for it."""
 
     protocol_version = "HTTP/1.1"
 
@@ -48,60 +49,62 @@ def scripted():
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A round of this endpoint, the plainest peer, one that fails, one not there."""
+    """Measure the endpoint, a peer, a server that fails and one that is missing."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    checkpoint.write(folder / "small", **checkpoint.SMALL)
+    random_checkpoint.write(folder / "small", **random_checkpoint.SMALL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "LARGEST", 0.5)
+        patch.setattr(images, "LARGEST", 0.5)
         patch.setitem(servers.KINDS, "broken", servers.Kind("-m nothing", "flask"))
         patch.setitem(servers.KINDS, "absent", servers.Kind("-m nothing", "nothing"))
         options = "--servers ours plain broken absent --clients 1 4 --rounds 1".split()
-        options += "--seconds 1 --warmup 0 --pictures 4".split()
+        options += "--seconds 1 --warmup 0 --images 4".split()
         options += ["--checkpoint", str(folder / "small")]
         options += ["--output", str(folder / "results" / "http.json")]
         run.run(run.parse(options))
     return folder / "results" / "http.json"
 
 
-def test_pictures_are_the_same_every_time(monkeypatch):
-    monkeypatch.setattr(pictures, "LARGEST", 0.5)
-    assert pictures.mix(5) == pictures.mix(5) != pictures.mix(5, seed=1)
+def test_same_seed_gives_the_same_images(monkeypatch):
+    monkeypatch.setattr(images, "LARGEST", 0.5)
+    assert images.make_images(5) == images.make_images(5)
+    assert images.make_images(5) != images.make_images(5, seed=1)
 
 
-def test_pictures_span_the_sizes_and_formats(monkeypatch):
-    monkeypatch.setattr(pictures, "make", lambda size, kind, random: (size, kind))
-    sizes, kinds = zip(*pictures.mix())
+def test_images_have_all_sizes_and_formats(monkeypatch):
+    monkeypatch.setattr(images, "make_image", lambda size, format, _: (size, format))
+    sizes, formats = zip(*images.make_images())
     assert (round(min(sizes), 1), round(max(sizes), 1)) == (0.1, 12.0)
-    assert [kinds.count(kind) for kind in ("JPEG", "PNG", "WEBP")] == [18, 3, 3]
+    assert [formats.count(each) for each in ("JPEG", "PNG", "WEBP")] == [18, 3, 3]
 
 
 def test_load_counts_good_answers_and_errors(scripted):
-    messages = [load.request(body) for body in (*ANSWERS, b"broken")]
-    answers = load.measure(scripted.server_port, messages, 2, seconds=1)
+    requests = [load.make_request(body) for body in (*ANSWERS, b"broken")]
+    tally = load.measure(scripted.server_port, requests, 2, seconds=1)
     counts = [scripted.bodies.count(body) for body in (*ANSWERS, b"broken")]
-    assert answers.captions == {(0, "a dog"): counts[0]}
-    assert answers.errors == {
+    assert tally.captions == {(0, "a dog"): counts[0]}
+    assert tally.errors == {
         **{"200": counts[1], "503": counts[2], "ConnectionError": counts[3]}
     }
-    assert answers.summary()["answers"] == len(answers.seconds) == counts[0] > 1
+    assert tally.summary()["answers"] == len(tally.seconds) == counts[0] > 1
 
 
-def test_load_from_several_processes_adds_up(scripted):
-    answers = load.measure(scripted.server_port, [load.request(b"good")], 3, 1, 2)
-    assert answers.summary()["answers"] == len(scripted.bodies)
-    assert 0.9 < answers.ended - answers.began < 2
+def test_load_adds_the_answers_to_several_processes(scripted):
+    requests = [load.make_request(b"good")]
+    tally = load.measure(scripted.server_port, requests, 3, seconds=1, processes=2)
+    assert tally.summary()["answers"] == len(scripted.bodies)
+    assert tally.ended > tally.began > 0
 
 
-def test_load_counts_a_server_that_is_not_there():
-    answers = load.measure(servers.free_port(), [load.request(b"good")], 1, 0.2)
-    assert not answers.seconds and set(answers.errors) == {"ConnectionRefusedError"}
+def test_load_counts_refused_connections():
+    tally = load.measure(free_port(), [load.make_request(b"good")], 1, 0.2)
+    assert not tally.seconds and set(tally.errors) == {"ConnectionRefusedError"}
 
 
 @pytest.mark.parametrize(
     "body", [b"a dog\n", b'"a dog"', b'["a dog"]', b'{"caption": "a dog"}']
 )
 def test_caption_is_found_in_text_and_json(body):
-    assert load.caption(body) == "a dog"
+    assert load.parse_caption(body) == "a dog"
 
 
 def test_run_measures_every_server(results):
@@ -117,14 +120,14 @@ def test_run_measures_every_server(results):
     assert list(median["steps"]) == ["1", "4"]
 
 
-def test_run_goes_on_after_a_server_that_fails_or_lacks(results):
+def test_run_continues_after_a_server_that_fails_or_is_missing(results):
     found = json.loads(results.read_text())["servers"]
     assert "No module named nothing" in found["broken"]["rounds"][0]["error"]
     reason = "skipped, the package nothing is not installed"
     assert found["absent"]["rounds"][0]["error"] == reason
 
 
-def test_report_shows_the_figures(results, tmp_path):
+def test_report_shows_the_results(results, tmp_path):
     pytest.importorskip("matplotlib")
     readme = tmp_path / "benchmarks" / "README.md"
     readme.parent.mkdir()
@@ -138,45 +141,47 @@ def test_report_shows_the_figures(results, tmp_path):
 
 def test_report_shows_the_roofline(tmp_path):
     pytest.importorskip("matplotlib")
-    config = checkpoint.config(**checkpoint.FULL)
+    config = random_checkpoint.config(**random_checkpoint.FULL)
     sizes = {
         str(size): engine.bound(config, size, 2, 1e12, 1e11)
         | {"seconds": size / 8, "per_second": 8.0}
         for size in (1, 8)
     }
-    picture = {"megapixels": 1, "kind": "PNG", "seconds": 1, "transformers_seconds": 2}
+    image = {"megapixels": 1, "format": "PNG", "seconds": 1}
+    image["transformers_seconds"] = 2
     found = {
-        "machine": run.machine.describe(),
+        "machine": machine.describe(),
         **{"settings": {}, "dtype": "bfloat16", "device": "cpu", "load_seconds": 1},
         **{"flops": 1e12, "bytes_per_second": 1e11, "batches": sizes},
-        **{"decoding": [picture], "decoded_per_second": 100.0},
+        **{"decoding": [image], "decoded_per_second": 100.0},
     }
     text = report.engine_section("engine", found, tmp_path)
     assert "| 8 | 1000.0 | 8.0 |" in text
     assert (tmp_path / "engine-roofline.png").stat().st_size > 10_000
 
 
-def test_command_is_measured_beside_the_loop(tmp_path):
-    command.draw_pictures(tmp_path / "pictures", 128)
-    output = tmp_path / "answers.jsonl"
-    found = command.one_round(command.ASLEEP, "demo", tmp_path / "pictures", output)
-    assert 1000 < found["loop"] <= 2000
-    assert 0.1 < found["share"] < 1.2
+def test_command_is_measured_beside_the_model_alone(tmp_path):
+    folder, output = tmp_path / "images", tmp_path / "answers.jsonl"
+    command.draw_images(folder, 128)
+    found = command.measure_round(command.SLEEPING, "demo", folder, output)
+    assert 0 < found["loop"] <= 2000  # It sleeps for half a millisecond an image.
+    assert 0.1 < found["share"] < 2
     assert 100 < found["early_mb"] < 10_000 and 100 < found["late_mb"] < 10_000
     results = {
-        "machine": run.machine.describe(),
-        **{"settings": {}, "median": {"asleep": found}},
+        "machine": machine.describe(),
+        **{"settings": {}, "median": {"sleeping": found}},
     }
-    assert f"| asleep | {found['loop']:.1f} |" in report.command_section("x", results)
+    text = report.command_section("command", results, tmp_path)
+    assert f"| sleeping | {found['loop']:.1f} |" in text
 
 
-def test_arithmetic_of_a_caption():
-    config = checkpoint.config(**checkpoint.FULL)
+def test_arithmetic_of_one_caption_is_58_gflop():
+    config = random_checkpoint.config(**random_checkpoint.FULL)
     flop = engine.bound(config, 1, 2, 1e12, 1e11)["flop"]
     assert 57e9 < flop < 59e9
 
 
-def test_page_names_every_server():
+def test_readme_mentions_every_server():
     text = (ROOT / "benchmarks" / "README.md").read_text()
     names = {name.split("-")[0] for name in servers.KINDS} - {"ours", "noop"}
     assert [name for name in names if f"| `{name}` |" not in text] == []

@@ -23,8 +23,7 @@ STAGES = ("decode", "queue", "predict")  # of a job
 
 
 def batcher() -> Batcher:
-    batcher: Batcher = current_app.extensions["batcher"]
-    return batcher
+    return current_app.extensions["batcher"]
 
 
 @routes.before_app_request
@@ -128,11 +127,10 @@ def openapi() -> Response:
 
 
 @routes.after_app_request
-def add_headers(response: Response) -> Response:
-    """Add the headers that every response carries, and log the request."""
+def add_headers_and_log(response: Response) -> Response:
     ms = {stage: 1000 * seconds for stage, seconds in g.timings.items()}
-    durations = (f"{stage};dur={ms[stage]:.1f}" for stage in ms)
-    response.headers["Server-Timing"] = ", ".join(durations)
+    timing = ", ".join(f"{stage};dur={ms[stage]:.1f}" for stage in ms)
+    response.headers["Server-Timing"] = timing
     response.headers["X-Request-Id"] = g.request_id
     response.headers["X-Model"] = quote(batcher().info.version, safe="/@:.-_ ")
     response.headers["Content-Security-Policy"] = responses.CONTENT_SECURITY_POLICY

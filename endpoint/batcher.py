@@ -85,10 +85,7 @@ class Runner:
             self._predict_or_split(model, live)
 
     def _predict(self, model: Model, batch: list[Job]) -> str:
-        """Call predict and finish the jobs; return an error's message, "" without one.
-
-        The error itself would keep the tensors of the failed call alive.
-        """
+        """Finish the jobs; return an error's message, as it would keep its tensors."""
         telemetry.batch_size.observe(len(batch))
         self.predict_started = time.monotonic()
         try:
@@ -110,10 +107,7 @@ class Runner:
 
 
 class Batcher:
-    """Own the model: load it, run it in batches, know whether it works.
-
-    The deadline of the settings bounds the time of a job and of any call of predict.
-    """
+    """Own the model: load it, run it in batches, know whether it works."""
 
     def __init__(
         self,
@@ -161,10 +155,7 @@ class Batcher:
         return None
 
     def submit(self, upload: Any, job: Job | None = None, wait: bool = False) -> Job:
-        """Decode an upload in this thread and queue it; return its job, never raise.
-
-        With `wait`, wait while the queue is full.
-        """
+        """Decode an upload in this thread and queue it; `wait` while it is full."""
         job = job or Job(time.monotonic() + self.deadline)
         refusal = None if wait else self.refusal()
         if refusal or not self.queue.reserve(job.time_left() if wait else 0):
@@ -181,7 +172,7 @@ class Batcher:
         return job
 
     def _decode(self, upload: Any, job: Job) -> None:
-        if not self._decoders.acquire(timeout=self.deadline):
+        if not self._decoders.acquire(timeout=job.time_left()):
             raise jobs.DeadlineExceeded
         try:
             if job.is_disconnected():
@@ -193,7 +184,6 @@ class Batcher:
             self._decoders.release()
 
     def _run(self) -> None:
-        """Load the model, then run batches until the process ends."""
         reason, status = "The model cannot be loaded", EXIT_BOOT_FAILED
         try:
             self._load_model()
@@ -209,7 +199,6 @@ class Batcher:
             self._abort(reason, repr(error), status)
 
     def _load_model(self) -> None:
-        """Load the model and warm it up with its own example."""
         self.model, self.info = self._load()
         self.runner.max_batch = self.runner.max_batch or self.info.max_batch
         if self.info.example is not None:
@@ -227,10 +216,7 @@ class Batcher:
                 self._abort(reason)
 
     def _abort(self, reason: str, cause: Any = "", status: int = EXIT_CRASHED) -> None:
-        """Refuse all jobs, let the responses leave, end the process.
-
-        Clients read the reason alone; the log also has the cause.
-        """
+        """Refuse all jobs with the reason, log it with the cause, end the process."""
         if not self._aborting.acquire(blocking=False):
             return  # Another thread has begun.
         self.state, self.reason = State.FAILED, reason

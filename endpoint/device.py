@@ -21,11 +21,7 @@ def find_device(wanted: str = "") -> str:
 
 
 def count_gpus() -> int:
-    """Count the GPUs that NVIDIA's driver shows to this process.
-
-    torch is not asked, because a model may run without it; nor is /dev, because
-    containers and `CUDA_VISIBLE_DEVICES` hide GPUs that it still shows.
-    """
+    """Count the GPUs that NVIDIA's driver shows to this process, without torch."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:

@@ -20,11 +20,10 @@ CLOSE_TIMEOUT = 3.0  # seconds for a client to close a connection that we end
 
 class TimeoutThreadWorker(ThreadWorker):
     def init_process(self) -> None:
-        # Connections inherit this from the listening sockets. Without it, a client
-        # that stops sending, even within its headers, would keep its thread forever.
-        for listener in self.sockets:
+        # Connections inherit this. A client that stops sending would keep its thread.
+        for each in self.sockets:
             timeout = struct.pack("ll", READ_TIMEOUT, 0)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -34,20 +33,14 @@ class TimeoutThreadWorker(ThreadWorker):
     def handle(self, conn: Any) -> Any:
         keep_alive = super().handle(conn)
         if keep_alive is False:
-            # gunicorn itself waits for the client to close, for up to 2 s and on the
-            # thread that accepts connections: a few clients would block all others.
-            drain(conn.sock)
+            drain(conn.sock)  # gunicorn would wait on the thread that accepts.
         return keep_alive
 
     def handle_quit(self, sig: int, frame: Any) -> None:
-        # gunicorn's own handler stops the thread pool, which deadlocks if the signal
-        # arrives while a request is handed to that pool.
-        os._exit(0)
+        os._exit(0)  # gunicorn's own handler can deadlock with its thread pool.
 
 
 class EndpointLogger(Logger):
-    """gunicorn's own log in the endpoint's format, text or JSON."""
-
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
         for handler in self.error_log.handlers:
@@ -70,8 +63,7 @@ def drain(connection: socket.socket) -> None:
 def is_disconnected(connection: socket.socket) -> bool:
     """Tell whether the client has closed its end of the connection."""
     poll = select.poll()
-    # Systems without POLLRDHUP report a full close only, which poll always does.
-    poll.register(connection, getattr(select, "POLLRDHUP", 0))
+    poll.register(connection, getattr(select, "POLLRDHUP", 0))  # absent on macOS
     return bool(poll.poll(0))
 
 

@@ -114,9 +114,8 @@ class JobQueue:
     def next_batch(self, limit: int, expected: int, max_delay: float) -> list[Job]:
         """Wait for jobs; remove and return the oldest ones with equal keys.
 
-        Clients that were answered together send their next inputs one after another.
-        So until `expected` jobs wait, each may arrive `max_delay` seconds after the
-        one before it.
+        Clients that were answered together send their next inputs one by one: until
+        `expected` jobs wait, each may arrive `max_delay` seconds after the last one.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting)
@@ -128,23 +127,20 @@ class JobQueue:
             batch = [job for job in waiting if job.key == waiting[0].key][:limit]
             for job in batch:
                 job.enter("predict")
-            taken = set(batch)
-            self._replace([job for job in waiting if job not in taken])
+            self._keep([job for job in waiting if job._stage != "predict"])
             return batch
 
     def drain(self) -> list[Job]:
         """Remove and return all jobs that wait."""
         with self._changed:
-            waiting = self._waiting
-            self._replace([])
-            return waiting
+            return self._keep([])
 
-    def _replace(self, waiting: list[Job]) -> None:
-        self.use_slots(len(waiting) - len(self._waiting))
-        self._waiting = waiting
+    def _keep(self, left: list[Job]) -> list[Job]:
+        before, self._waiting = self._waiting, left
+        self.use_slots(len(left) - len(before))
+        return before
 
     def use_slots(self, count: int) -> None:
-        """Take slots, or give them back with a negative count."""
         with self._changed:
             self.pending += count
             telemetry.queue_size.set(self.pending)

@@ -7,7 +7,7 @@ from endpoint.batcher import Batcher
 
 
 def render_openapi(batcher: Batcher) -> str:
-    """Return the document as JSON; the model's example shows what it answers."""
+    """Return the document as JSON, with the answer to the model's example."""
     info, output = batcher.info, batcher.example_output
     example = batcher.model.encode(output) if output is not None else None
     document = render_template(

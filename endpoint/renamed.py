@@ -7,8 +7,7 @@ import re
 log = logging.getLogger(__name__)
 
 VARIABLES = {"ENDPOINT_APP": "ENDPOINT_MODULE"}
-METRICS = {"endpoint_queued": "endpoint_queue_size"}
-METRICS |= {"endpoint_splits": "endpoint_batch_splits"}
+METRICS = {"queued": "queue_size", "splits": "batch_splits"}
 
 
 def rename_variables() -> None:
@@ -22,6 +21,6 @@ def rename_variables() -> None:
 def with_old_metrics(text: str) -> str:
     """Repeat renamed metrics under their old names, in the Prometheus text format."""
     for old, new in METRICS.items():
-        lines = re.findall(rf"^.*\b{new}(?:_total)?\b.*\n", text, re.M)
-        text += "".join(lines).replace(new, old)
+        lines = re.findall(rf"^.*\bendpoint_{new}(?:_total)?\b.*\n", text, re.M)
+        text += "".join(lines).replace(f"endpoint_{new}", f"endpoint_{old}")
     return text

@@ -25,9 +25,7 @@ dropped = Counter("endpoint_dropped", "Inputs that were not run.", ["reason"])
 batch_splits = Counter("endpoint_batch_splits", "Batches split in half.", ["reason"])
 queue_size = LiveSum("endpoint_queue_size", "Inputs that are decoded or wait.")
 ready = LiveSum("endpoint_ready", "Processes whose model is ready.")
-batch_size = Histogram(
-    "endpoint_batch_size", "Inputs in a call of predict.", buckets=BATCH_SIZES
-)
+batch_size = Histogram("endpoint_batch_size", "Inputs a batch.", buckets=BATCH_SIZES)
 stage_seconds = Histogram(
     "endpoint_stage_seconds", "Seconds in a stage.", ["stage"], buckets=SECONDS
 )

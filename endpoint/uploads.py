@@ -1,7 +1,6 @@
 """An HTTP request to its uploads, whichever way they were sent."""
 
 import base64
-import errno
 import io
 import mimetypes
 import re
@@ -110,9 +109,7 @@ def read_body(request: Request) -> bytes:
     except RequestEntityTooLarge:
         size, files = request.max_content_length, request.max_form_parts
         abort(413, f"A request holds at most {size:,} bytes and {files} files.")
-    except Exception as error:  # Servers raise their own where a client misbehaves.
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            raise
+    except Exception:  # Servers raise their own where a client misbehaves.
         abort(400, "The request body is truncated or malformed.")
     return data
 

@@ -30,10 +30,8 @@ class ModelUnavailable(SystemExit):
 
 
 def resolve(default: str, revision: str | None = None) -> Checkpoint:
-    """Return `ENDPOINT_MODEL`, else `default` at its pinned revision.
-
-    `ENDPOINT_MODEL` is `demo`, a folder, or a hub name with an optional `@revision`.
-    Raises ModelUnavailable.
+    """Return `ENDPOINT_MODEL` (demo, a folder or a hub name, with or without a
+    revision), else `default` at its pinned revision; or raise ModelUnavailable.
     """
     pinned = f"{default}@{revision}" if revision else default
     wanted = read_settings().model or pinned
@@ -51,11 +49,7 @@ def resolve(default: str, revision: str | None = None) -> Checkpoint:
 
 
 def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
-    """Return a transformers network for inference, or raise ModelUnavailable.
-
-    transformers fills missing weights with random numbers; here they are an error, as
-    are weights of another shape and weights that are not finite.
-    """
+    """Return a transformers network; missing or broken weights are ModelUnavailable."""
     from transformers.utils import logging  # takes a second; not all models need it
 
     logging.disable_progress_bar()  # Loading takes seconds.
@@ -137,16 +131,13 @@ def _from_hub(name: str, revision: str) -> Path:
             if not (problem := validate(folder)):
                 return folder
     try:
-        # One request with a timeout first: snapshot_download tries an unreachable hub
-        # six times, which takes 23 s.
+        # With a timeout: snapshot_download retries an unreachable hub for 23 s.
         found = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
         is_safe = any(file.rfilename.endswith(".safetensors") for file in found)
         patterns = [*SMALL_FILES, "*.safetensors" if is_safe else "*.bin"]
         folder = Path(download(allow_patterns=patterns))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        if "No space left" in reason:
-            problem, reason = "The disk is full.", "HF_HOME needs more space"
         failure = f"Download failed ({type(error).__name__}: {reason})."
         raise ModelUnavailable(f"{problem} {failure} {HINT}") from error
     if problem := validate(folder):

@@ -1,7 +1,7 @@
-"""The model part that all peers share: ViT-GPT2 as transformers' documentation runs it.
+"""The model of all peers: ViT-GPT2 as transformers' documentation runs it.
 
-MODEL is the checkpoint's folder, DTYPE float32 or bfloat16. A peer runs in this folder,
-so that its file reads as its framework's documentation has it.
+MODEL is the folder of the checkpoint, DTYPE is float32 or bfloat16. A peer runs in this
+folder, so that its imports look as in its framework's documentation.
 """
 
 import io
@@ -14,13 +14,13 @@ from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoder
 FOLDER = os.environ["MODEL"]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PORT = int(os.environ.get("PORT", 8000))
-# A GPU gains from larger batches; a CPU's rate is the same from 4 on.
+# Larger batches are faster on a GPU; a CPU's throughput stays the same from 4 on.
 MAX_BATCH = int(os.environ.get("MAX_BATCH", 32 if DEVICE == "cuda" else 8))
-TIMEOUT = 900  # seconds; so that no peer drops what waits in a queue
+TIMEOUT = 900  # seconds, so that no peer drops a request that waits
 
 
 class Decoder:
-    """A file to the encoder's input."""
+    """Files to inputs of the encoder."""
 
     def __init__(self) -> None:
         self.processor = AutoImageProcessor.from_pretrained(FOLDER)
@@ -42,8 +42,8 @@ class Captioner(Decoder):
     def captions(self, pixels: list[torch.Tensor]) -> list[str]:
         batch = torch.stack(pixels).to(self.model.device, self.model.dtype)
         tokens = self.model.generate(
-            **self.encoded(batch),
-            # Without a mask generate warns that it cannot tell padding from the end.
+            **self.encoder_arguments(batch),
+            # Without a mask, transformers warns that padding and end are the same.
             attention_mask=batch.new_ones(len(batch), 197, dtype=torch.long),
             max_length=16,
             num_beams=4,
@@ -51,6 +51,6 @@ class Captioner(Decoder):
         captions = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [caption.strip() for caption in captions]
 
-    def encoded(self, batch: torch.Tensor) -> dict:
-        """Return what generate takes of the pictures."""
+    def encoder_arguments(self, batch: torch.Tensor) -> dict:
+        """Return the images as arguments for generate."""
         return {"pixel_values": batch}

@@ -1,7 +1,7 @@
-"""`generate` in a bare loop without HTTP: what no server built on it can beat.
+"""`generate` in a loop without HTTP: the upper limit of every server that uses it.
 
-`python generate.py PICTURES SECONDS BATCH...` prints a line of JSON when the model has
-answered once, and one for each batch size: the seconds of each batch and the captions.
+`python generate.py FOLDER SECONDS BATCH_SIZE...` prints a line of JSON after the first
+caption, and one for each batch size with the seconds of each batch and the captions.
 """
 
 import json
@@ -16,8 +16,8 @@ from captioner import Captioner
 def run(captioner: Captioner, pixels: list, batch_size: int, seconds: float) -> dict:
     numbers = cycle(range(len(pixels)))
     captioner.captions(pixels[:1] * batch_size)
-    captions, times, until = [], [], time.monotonic() + seconds
-    while not times or time.monotonic() < until:
+    captions, times, deadline = [], [], time.monotonic() + seconds
+    while not times or time.monotonic() < deadline:
         batch = [next(numbers) for _ in range(batch_size)]
         started = time.monotonic()
         outputs = captioner.captions([pixels[number] for number in batch])

@@ -5,10 +5,10 @@ from captioner import MAX_BATCH, PORT, TIMEOUT, Captioner
 
 
 class CaptionerAPI(litserve.LitAPI):
-    make = Captioner
+    captioner_class = Captioner
 
     def setup(self, device):
-        self.captioner = self.make()
+        self.captioner = self.captioner_class()
 
     def decode_request(self, request):
         return self.captioner.pixels(request["file"].file.read())

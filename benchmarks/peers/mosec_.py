@@ -1,4 +1,4 @@
-"""mosec, pictures decoded in processes of their own: `python mosec_.py --port 8000`."""
+"""mosec, with processes that only decode images: `python mosec_.py --port 8000`."""
 
 import torch
 from captioner import MAX_BATCH, Captioner, Decoder
@@ -28,6 +28,6 @@ class Caption(Worker):
 if __name__ == "__main__":
     server = Server()
     server.append_worker(Decode, num=4)
-    wait = 10  # milliseconds
-    server.append_worker(Caption, max_batch_size=MAX_BATCH, max_wait_time=wait)
+    batching = {"max_batch_size": MAX_BATCH, "max_wait_time": 10}  # milliseconds
+    server.append_worker(Caption, **batching)
     server.run()

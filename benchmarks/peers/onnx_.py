@@ -1,6 +1,6 @@
 """LitServe with the encoder in ONNX Runtime: `python onnx_.py`.
 
-The decoder stays `generate`: four beams with a cache are no single ONNX graph.
+The decoder is `generate`, because beam search with a cache is not a single ONNX graph.
 """
 
 import os
@@ -23,14 +23,14 @@ class OnnxCaptioner(Captioner):
         for file in path.parent.glob(f"{path.name}*"):
             file.unlink()
 
-    def encoded(self, batch):
+    def encoder_arguments(self, batch):
         (states,) = self.session.run(None, {"pixels": batch.numpy()})
         states = torch.from_numpy(states)  # (images, 197, 768)
         return {"encoder_outputs": BaseModelOutput(last_hidden_state=states)}
 
 
 class States(torch.nn.Module):
-    """The encoder without its pooled output, which nobody reads."""
+    """The encoder without its pooled output, which is not used."""
 
     def __init__(self, encoder):
         super().__init__()
@@ -41,7 +41,7 @@ class States(torch.nn.Module):
 
 
 def export(encoder: torch.nn.Module, path: Path) -> None:
-    pixels = torch.zeros(2, 3, 224, 224)  # a batch of 1 would become a constant
+    pixels = torch.zeros(2, 3, 224, 224)  # A batch size of 1 would become a constant.
     torch.onnx.export(
         States(encoder),
         (pixels,),
@@ -52,7 +52,7 @@ def export(encoder: torch.nn.Module, path: Path) -> None:
 
 
 class OnnxAPI(CaptionerAPI):
-    make = OnnxCaptioner
+    captioner_class = OnnxCaptioner
 
 
 if __name__ == "__main__":

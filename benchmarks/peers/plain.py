@@ -1,6 +1,6 @@
-"""What most people write first: Flask, the model at import, a picture at a time.
+"""A first version as many people write it: Flask, one image at a time.
 
-`gunicorn plain:app`, with gunicorn's defaults: one worker, one request at a time.
+`gunicorn plain:app` has gunicorn's defaults: one worker, one request at a time.
 """
 
 from captioner import Captioner

@@ -6,7 +6,7 @@ import time
 from captioner import DEVICE, MAX_BATCH, PORT, TIMEOUT, Captioner
 from ray import serve
 
-# Ray gives a replica's torch as many threads as the replica has CPUs.
+# In a replica, torch uses as many threads as the replica has CPUs.
 RESOURCES = {"num_cpus": os.cpu_count(), "num_gpus": int(DEVICE == "cuda")}
 
 

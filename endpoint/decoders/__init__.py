@@ -8,10 +8,7 @@ MAX_CPU_SECONDS = 1.5  # to decode one file
 
 
 class TimedBytesIO(io.BytesIO):
-    """A file that stops once its thread has used MAX_CPU_SECONDS.
-
-    Some broken files make a decoder crawl through them byte by byte.
-    """
+    """A file that ends after MAX_CPU_SECONDS, in case a decoder reads byte by byte."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)

@@ -51,7 +51,6 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
 
 
 def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
-    """Refuse what would take too much memory or time, before it is decoded."""
     pixels = image.width * image.height
     if pixels > max_pixels:
         raise Image.DecompressionBombError

@@ -217,7 +217,7 @@ def test_full_disk_is_reported(full_hub, monkeypatch):
         pytest.skip("only root can mount a small disk")
     try:
         monkeypatch.setattr(Hub, "files", FILES | {"model.safetensors": bytes(200_000)})
-        assert "The disk is full" in refusal()
+        assert "No space left" in refusal()
     finally:
         subprocess.check_call(["umount", full_hub])
 
