@@ -119,8 +119,7 @@ def _problem_of(file: Path) -> str:
 
 def _from_hub(name: str, revision: str) -> Path:
     """Return a complete snapshot from a cache, else download one."""
-    # Imported here, so that a model in a folder needs no hub.
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, snapshot_download  # not for a local folder
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     download: Any = partial(snapshot_download, name, revision=revision)

@@ -89,7 +89,7 @@ def test_fraction_of_a_count_is_refused(monkeypatch, capsys, name):
         ("MAX_UPLOAD_MB", "0", "0.001"),
         ("QUEUE", "10001", "10000"),
         ("LOG", "xml", "'text' or 'json'"),
-        ("DEVICE", "the first", "like cpu, cuda or cuda:1"),
+        ("DEVICE", "the first", "cpu, cuda or a GPU like cuda:1"),
     ],
 )
 def test_value_out_of_bounds_is_refused_with_what_is_allowed(

@@ -1,8 +1,10 @@
 """Examples served by gunicorn: how they are asked, and how answers are compared."""
 
 import json
+import os
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from tests.support.server import ROOT, SCRIPTS, Server
 JSON, PNG = ("-H", "Accept: application/json"), ("-H", "Accept: image/png")
 PAGE = ("-H", "Accept: text/html")
 ROUNDS = 20  # the most tries until two inputs share a batch
+# Several threads, and a GPU, add numbers in an order that changes from run to run.
+SINGLE_THREAD = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 class Example(Server):
@@ -121,3 +125,14 @@ def assert_log_is_quiet(example: Example) -> None:
     lines = [line for line in example.log.splitlines() if "NO GPU" not in line]
     noise = "(?i)warn|unexpected|missing|error|deprecat"
     assert not re.search(noise, "\n".join(lines))
+
+
+def run_script(module: str, *arguments: object) -> subprocess.CompletedProcess:
+    """Run a script of an example as its users run it."""
+    return subprocess.run(
+        [sys.executable, "-m", f"examples.{module}", *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | SINGLE_THREAD,
+        capture_output=True,
+        text=True,
+    )

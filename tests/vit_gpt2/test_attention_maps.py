@@ -28,7 +28,7 @@ def model(request):
 def draw_pictures(count: int) -> list:
     """Draw random scenes; each picture knows which thing is in which cell."""
     randoms = (Random(f"explained {number}") for number in range(count))
-    return [scenes.picture(scenes.sample(random), random) for random in randoms]
+    return [scenes.draw_with_maps(scenes.sample(random), random) for random in randoms]
 
 
 def explain(model: Model, pictures: list) -> list[dict]:
@@ -48,7 +48,9 @@ def gains(answers: list[dict], pictures: list, name: str) -> list[float]:
         kind = getattr(picture.scene, name)
         noun = (kind or "").split()[-1:]
         maps = [each["map"] for each in answer["words"] if [each["word"]] == noun]
-        cells = np.argwhere(picture.kinds == scenes.KINDS.index(kind)) if kind else []
+        cells = (
+            np.argwhere(picture.class_map == scenes.CLASSES.index(kind)) if kind else []
+        )
         if not maps or not len(cells):
             continue
         (top, left), (bottom, right) = cells.min(0) // 2, cells.max(0) // 2 + 1
