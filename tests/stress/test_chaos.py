@@ -135,11 +135,7 @@ def test_wrong_setting_ends_the_server_with_a_sentence():
     settings = {"ENDPOINT_QUEUE": "many", "ENDPOINT_DEADLINE": "long"}
     with fake_server(**settings) as server:
         assert server.process.wait(60) == 3
-<<<<<<< HEAD
-        assert "ENDPOINT_QUEUE must be a valid integer." in server.log
-=======
         assert "ENDPOINT_QUEUE must be a valid integer" in server.log
->>>>>>> main
         assert "Traceback" not in server.log
 
 
