@@ -96,7 +96,8 @@ class Cluster:
             with urllib.request.urlopen(request, timeout=100) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+            with error:
+                return error.code, error.read().decode()
 
     def load(self, during=lambda: None) -> tuple[float, list]:
         """Return the captions a second to 64 clients, and all other responses."""

@@ -69,7 +69,8 @@ class Server:
             with urllib.request.urlopen(f"{self.url}/ping", timeout=5) as answer:
                 return answer.status
         except urllib.error.HTTPError as error:
-            return error.code
+            with error:
+                return error.code
         except OSError:
             return 0
 
