@@ -35,6 +35,12 @@ class ClientDisconnected(Exception):
     """The client closed its connection before its input was run."""
 
 
+DROP_REASONS: dict[Any, str] = {
+    DeadlineExceeded: "deadline",
+    ClientDisconnected: "disconnected",
+}
+
+
 class Job:
     """One input; `deadline` is a time of time.monotonic(), `timings` are seconds."""
 
@@ -64,14 +70,14 @@ class Job:
         with suppress(InvalidStateError):
             self._future.set_result((output, error))
             self.enter("done")
+            if reason := DROP_REASONS.get(type(error)):
+                telemetry.dropped.labels(reason).inc()
 
     def finish_if_stale(self) -> bool:
         """Finish a job that nobody waits for any more."""
         if time.monotonic() > self.deadline:
-            telemetry.dropped.labels("deadline").inc()
             self.finish(error=DeadlineExceeded())
         elif self.is_disconnected():
-            telemetry.dropped.labels("disconnected").inc()
             self.finish(error=ClientDisconnected())
         return self._future.done()
 
@@ -127,7 +133,8 @@ class JobQueue:
             batch = [job for job in waiting if job.key == waiting[0].key][:limit]
             for job in batch:
                 job.enter("predict")
-            self._keep([job for job in waiting if job._stage != "predict"])
+            taken = set(batch)
+            self._keep([job for job in waiting if job not in taken])
             return batch
 
     def drain(self) -> list[Job]:

@@ -309,7 +309,10 @@ def test_input_of_a_disconnected_client_is_not_run(batcher, model):
 def test_input_of_a_disconnected_client_is_not_decoded(batcher, model):
     model.decode = None
     job = Job(time.monotonic() + 30, is_disconnected=lambda: True)
+    dropped = module.telemetry.dropped.labels("disconnected")
+    before = dropped._value.get()
     assert outcome(batcher.submit("left", job)) is ClientDisconnected
+    assert dropped._value.get() == before + 1
 
 
 def fail_fatally(texts):

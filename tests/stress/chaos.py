@@ -150,7 +150,7 @@ def disconnects(clients: int = 200) -> Figures:
         return {
             "statuses of others": count_statuses(others),
             "wrong": count_wrong(others),
-            "not run": metric(server, 'endpoint_requests_total{status="499"}'),
+            "dropped": metric(server, 'endpoint_dropped_total{reason="disconnected"}'),
             "run": metric(server, "endpoint_batch_size_sum") - len(others),
             "still queued": metric(server, "endpoint_queue_size"),
         }
