@@ -68,10 +68,15 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     }
     for problem, names in problems.items():
         if names:
-            shown = ", ".join(sorted(names)[:3])
-            shown += f" and {len(names) - 3} more" if len(names) > 3 else ""
+            shown = shorten(sorted(names))
             raise ModelUnavailable(f"The model in {folder} has {problem} for {shown}.")
     return network
+
+
+def shorten(names: list[str]) -> str:
+    """Return three names and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def weight_files(folder: Path) -> list[Path]:

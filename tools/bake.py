@@ -138,10 +138,9 @@ def write_weights(tensors: "dict[str, torch.Tensor]", file: Path, dtype: str) ->
         if is_float and not torch.isfinite(tensors[name]).all():
             not_finite.append(name)
     if not_finite:
-        more = f" and {len(not_finite) - 3} more" if len(not_finite) > 3 else ""
-        names = ", ".join(not_finite[:3])
+        names = weights.shorten(not_finite)
         raise click.ClickException(
-            f"The model has weights that are not finite in {dtype}: {names}{more}."
+            f"The model has weights that are not finite in {dtype}: {names}."
         )
     save_file(tensors, file, metadata={"format": "pt"})
 
