@@ -43,10 +43,8 @@ def to_http_error(error: Exception) -> HTTPException:
             case HTTPException():
                 return error
             case jobs.NotReady():
-                detail, wait = (
-                    f"{error}: retry in {error.retry_after} s.",
-                    error.retry_after,
-                )
+                wait = error.retry_after
+                detail = f"{error}: retry in {wait} s."
                 return exceptions.ServiceUnavailable(detail, retry_after=wait)
             case jobs.DeadlineExceeded():
                 return exceptions.GatewayTimeout("The deadline passed: retry later.")

@@ -21,9 +21,7 @@ class Settings(BaseModel, frozen=True, allow_inf_nan=False):
     max_batch: int | None = Field(None, ge=1, le=65_536)  # None: the model's own
     max_batch_delay: float = Field(50, ge=0, le=10_000)  # milliseconds
     queue: int = Field(64, ge=1, le=10_000)  # inputs that are decoded or wait
-    deadline: float = Field(
-        90, ge=0.1, le=86_400
-    )  # seconds; Runpod's proxy cuts at 100
+    deadline: float = Field(90, ge=0.1, le=86_400)  # seconds; Runpod cuts at 100
     max_upload_mb: float = Field(20, ge=0.001, le=4_000)
     max_pixels: int = Field(50_000_000, ge=1, le=10_000_000_000)
     api_key: str | None = Field(

@@ -44,11 +44,9 @@ class JSONFormatter(logging.Formatter):
     """One JSON object a line; a record's `fields` are among its values."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(
-            "T", "milliseconds"
-        )
+        time = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
         line = {
-            "time": f"{time[:-6]}Z",
+            "time": f"{time.isoformat(timespec='milliseconds')}Z",
             "level": record.levelname,
             "process": record.process,
         }
