@@ -34,7 +34,7 @@ def named_colour(name: str, random: Random) -> Colour:
 
 
 def mix(colour: Colour, other: Colour, share: float) -> Colour:
-    """Return a mixture; `share` (0 to 1) is that of the other colour."""
+    """Return a mixture; `share` (0 to 1) is how much of it is the other colour."""
     return tuple(round(a + (b - a) * share) for a, b in zip(colour, other))
 
 

@@ -247,7 +247,7 @@ def hind_legs(clay: Clay) -> None:
 
 
 def paw(clay: Clay, outline, flip, x: float, y: float) -> None:
-    """Add a paw with toes and claws; `x` is that of the left side."""
+    """Add a paw with toes and claws; `x` is where its left side is."""
     light = [(CREAM, np.full((SIDE, SIDE), 0.55, np.float32))]
     clay.fur(outline, FAWN, 32, downwards, light, 8)
     for toe in (-34, 0, 34):

@@ -161,7 +161,7 @@ def rate(progress: float) -> float:
 
 
 def batch_losses(model, head, pixels, tokens, targets, labels, vocabulary, kept, hide):
-    """Return the loss of the captions and that of the patches.
+    """Return the loss of the captions and the loss of the patches.
 
     The encoder sees `kept` patches of each image. With `hide`, random tokens replace
     the colour words in the decoder's input.
