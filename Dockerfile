@@ -59,7 +59,7 @@ ARG MODEL
 COPY --from=weights /model /model
 WORKDIR /app
 COPY demo/model demo/model
-COPY french_bulldog.jpg gunicorn.conf.py ./
+COPY french_bulldog.jpg gunicorn.conf.py gunicorn_worker.py ./
 COPY deploy deploy
 COPY tools tools
 COPY vit_gpt2 vit_gpt2

@@ -11,7 +11,7 @@ import tempfile
 # set before prometheus_client is imported, which the endpoint does.
 _metrics = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-")
 
-from endpoint import gthread  # noqa: E402
+import gunicorn_worker  # noqa: E402
 from endpoint.settings import read_settings  # noqa: E402
 
 settings = read_settings()
@@ -22,7 +22,7 @@ bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 # Each process loads the model. With several GPUs, start one worker for each GPU; with
 # `gunicorn --workers 2` on one GPU, both share it.
 workers = 1
-worker_class = gthread.TimeoutThreadWorker
+worker_class = gunicorn_worker.TimeoutThreadWorker
 # A waiting input holds a thread: one for every slot of the queue and of a batch, and
 # 224 for refusals, for /ping and for slow clients.
 threads = settings.queue + 32 + 224
@@ -40,7 +40,7 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 control_socket_disable = True
 # The endpoint logs each request itself, with its timings and its batch.
 accesslog = None
-logger_class = gthread.EndpointLogger
+logger_class = gunicorn_worker.EndpointLogger
 
 
 def pre_fork(server, worker):

@@ -11,7 +11,8 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.workers.gthread import ThreadWorker
 
-from endpoint import gthread, telemetry
+import gunicorn_worker as gthread
+from endpoint import telemetry
 from tests.support.apps import wait_until
 
 
