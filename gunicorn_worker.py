@@ -1,43 +1,187 @@
-"""gunicorn's thread worker, with limits on how long a client may keep a thread."""
+"""gunicorn's thread worker, with limits on how long it waits for a client."""
 
 import contextlib
-import os
+import json
+import resource
 import select
+import selectors
 import socket
-import struct
+import threading
 import time
 from functools import partial
+from os import _exit
 from typing import Any
 
+from gunicorn import util
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from endpoint.telemetry import formatter
 
-READ_TIMEOUT = 10  # seconds between two parts of a request
-CLOSE_TIMEOUT = 3.0  # seconds for a client to close a connection that we end
+# Seconds that a client has in total to send the head of a request, to send its body,
+# to receive the response, and to close a connection that we end.
+HEAD_TIMEOUT, BODY_TIMEOUT, RESPONSE_TIMEOUT, CLOSE_TIMEOUT = 10, 60, 30, 3
+SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
+STOP_TIMEOUT = 3  # seconds for any of these while the server stops
+
+
+class Clients:
+    """The connections whose thread waits for the client, the longest first."""
+
+    def __init__(self) -> None:
+        # Since when, for how many seconds, and how the socket is then shut down.
+        self._waiting: dict[TConn, tuple[float, float, int]] = {}
+        self.stopped = float("inf")  # when the server began to stop
+
+    def __contains__(self, conn: TConn) -> bool:
+        return conn in self._waiting
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wait_for(self, conn: TConn, seconds: float, how: int = socket.SHUT_RD) -> None:
+        self.is_done(conn)  # so that the order is that of the times
+        self._waiting[conn] = time.monotonic(), seconds, how
+
+    def is_done(self, conn: TConn) -> None:
+        self._waiting.pop(conn, None)
+
+    def end(self, conn: TConn, how: int) -> None:
+        """Let the thread see the end of the connection."""
+        self.is_done(conn)
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(conn.sock, how)  # An SSLSocket's own is not safe.
+
+    def end_longest(self) -> None:
+        for conn in list(self._waiting)[:1]:
+            self.end(conn, socket.SHUT_RDWR)
+
+    def end_overdue(self) -> None:
+        now = time.monotonic()
+        for conn, (since, seconds, how) in list(self._waiting.items()):
+            stop = max(since, self.stopped) + STOP_TIMEOUT
+            if now > min(since + seconds, stop):
+                self.end(conn, how)
 
 
 class TimeoutThreadWorker(ThreadWorker):
+    """A worker that ends connections whose clients are slow or silent.
+
+    A connection has a thread only from the first byte of a request on. When threads or
+    connections run out, the one that has waited longest for its client is ended.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.clients = Clients()
+        self.local = threading.local()
+
     def init_process(self) -> None:
-        # Connections inherit this. A client that stops sending would keep its thread.
-        for each in self.sockets:
-            timeout = struct.pack("ll", READ_TIMEOUT, 0)
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        with contextlib.suppress(ValueError, OSError):  # macOS has a limit of its own.
+            _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        for each in self.sockets:  # Connections inherit this.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         super().init_process()
+
+    def get_thread_pool(self) -> Any:
+        """Start all threads now: in a rush each start would wait for the others."""
+        pool = super().get_thread_pool()
+        with contextlib.suppress(RuntimeError):  # The system has no thread left.
+            for _ in range(self.cfg.threads):
+                pool.submit(time.sleep, 0.1)
+        return pool
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self.wsgi: Any = partial(add_disconnect_check, self.wsgi)
+        self.wsgi: Any = partial(self.call_application, self.wsgi)
+
+    def accept(self, listener: socket.socket) -> None:
+        try:
+            client, address = listener.accept()
+        except BlockingIOError:  # Another worker has accepted it.
+            return
+        except OSError as error:
+            self.log.error("A connection cannot be accepted: %s.", error.strerror)
+            self.end_longest_idle()
+            return time.sleep(0.1)
+        conn = TConn(self.cfg, client, address, listener.getsockname())
+        conn.timeout = time.monotonic() + HEAD_TIMEOUT
+        self.nr_conns += 1
+        self.pending_conns.append(conn)
+        readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(client, selectors.EVENT_READ, readable)
+        if self.nr_conns >= self.worker_connections:
+            self.end_longest_idle()
+
+    def end_longest_idle(self) -> None:
+        """End the connection without a thread that has been idle longest."""
+        for conns in (self.pending_conns, self.keepalived_conns):
+            if conns:
+                conns[0].timeout = 0
+                break
+        super().murder_pending()
+        self.murder_keepalived()
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Give a connection a thread; without a free one, end the longest waiting."""
+        idle = len(self.pending_conns) + len(self.keepalived_conns)
+        if self.nr_conns - idle > self.cfg.threads:
+            self.clients.end_longest()
+        self.clients.wait_for(conn, HEAD_TIMEOUT)
+        try:
+            super().enqueue_req(conn)
+        except RuntimeError as error:  # The system has no thread left.
+            self.log.error("A request is refused: %s.", error)
+            self.clients.is_done(conn)
+            self.nr_conns -= 1
+            conn.close()
 
     def handle(self, conn: Any) -> Any:
+        if conn not in self.clients:
+            return False  # It was ended before it had a thread.
+        self.local.conn = conn
         keep_alive = super().handle(conn)
+        if keep_alive and conn.parser.unreader.buf.getvalue():
+            keep_alive = False  # No client needs pipelining, and it costs much at once.
         if keep_alive is False:
+            self.clients.wait_for(conn, CLOSE_TIMEOUT, socket.SHUT_RDWR)
             drain(conn.sock)  # gunicorn would wait on the thread that accepts.
+        self.clients.is_done(conn)
         return keep_alive
 
+    def call_application(
+        self, application: Any, environ: Any, start_response: Any
+    ) -> Any:
+        """Call a WSGI application that tells when it has received the body.
+
+        It can ask whether its client is disconnected.
+        """
+        conn = self.local.conn
+        self.clients.wait_for(conn, BODY_TIMEOUT)
+        environ["endpoint.body_received"] = partial(self.clients.is_done, conn)
+        environ["endpoint.is_disconnected"] = partial(is_disconnected, conn.sock)
+
+        def start(*args: Any, **options: Any) -> Any:
+            self.clients.wait_for(conn, RESPONSE_TIMEOUT, socket.SHUT_RDWR)
+            return start_response(*args, **options)
+
+        return application(environ, start)
+
+    def murder_pending(self) -> None:
+        """End overdue connections; gunicorn calls this at least once a second."""
+        if not self.alive:  # Only accepted requests are answered from now on.
+            for conn in self.pending_conns:
+                conn.timeout = 0
+        super().murder_pending()
+        self.clients.end_overdue()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self.clients.stopped = min(self.clients.stopped, time.monotonic())
+        super().handle_exit(sig, frame)
+
     def handle_quit(self, sig: int, frame: Any) -> None:
-        os._exit(0)  # gunicorn's own handler can deadlock with its thread pool.
+        _exit(0)  # gunicorn's own handler can deadlock with its thread pool.
 
 
 class EndpointLogger(Logger):
@@ -67,8 +211,14 @@ def is_disconnected(connection: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
-def add_disconnect_check(application: Any, environ: Any, start_response: Any) -> Any:
-    """Call a WSGI application with `endpoint.is_disconnected` in its environment."""
-    check = partial(is_disconnected, environ["gunicorn.socket"])
-    environ["endpoint.is_disconnected"] = check
-    return application(environ, start_response)
+def write_problem(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
+    """Refuse malformed HTTP in the format of the endpoint's other errors."""
+    detail = "The server failed." if status_int == 500 else "The HTTP is malformed."
+    problem = {"title": reason, "status": status_int, "detail": detail}
+    body = json.dumps(problem) + "\n"
+    head = f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\n"
+    head += f"Content-Type: application/problem+json\r\nContent-Length: {len(body)}"
+    util.write_nonblock(sock, f"{head}\r\n\r\n{body}".encode())
+
+
+util.write_error = write_problem  # gunicorn's own is HTML, and it offers no hook.

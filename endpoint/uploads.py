@@ -4,6 +4,10 @@ import base64
 import io
 import mimetypes
 import re
+import string
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +23,9 @@ MAX_JSON_COMMAS = 10_000  # Base64 has none: more would be a flood of small obje
 OCTETS = "application/octet-stream"  # a file of any type
 DATA_URI = re.compile("data:([^,]*);base64,")
 Values = MultiDict[str, Any]
+SMALL_BODY, BODIES_MEMORY = 1_000_000, 256_000_000  # bytes
+bodies, bodies_size = threading.Condition(), 0
+parsing = threading.Lock()  # Parsing JSON keeps all other threads waiting: one each.
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,25 @@ def usage(accepts: str) -> str:
     return (
         f'Send a file: {curl}, the file as the body, or JSON {{"{kind}": "<base64>"}}.'
     )
+
+
+@contextmanager
+def body_memory(request: Request, seconds: float) -> Iterator[None]:
+    """Wait until the body has room among those in memory; a small one always has."""
+    global bodies_size
+    size = request.content_length or request.max_content_length or BODIES_MEMORY
+    size = 0 if size <= SMALL_BODY else min(size, BODIES_MEMORY)
+    with bodies:
+        has_room = bodies.wait_for(lambda: bodies_size + size <= BODIES_MEMORY, seconds)
+        bodies_size += size
+    try:
+        if not has_room:
+            abort(503, "Too many large uploads arrive at once: retry later.")
+        yield
+    finally:
+        with bodies:
+            bodies_size -= size
+            bodies.notify_all()
 
 
 def parse_uploads(
@@ -111,6 +137,7 @@ def read_body(request: Request) -> bytes:
         abort(413, f"A request holds at most {size:,} bytes and {files} files.")
     except Exception:  # Servers raise their own where a client misbehaves.
         abort(400, "The request body is truncated or malformed.")
+    request.environ.get("endpoint.body_received", bool)()
     return data
 
 
@@ -118,7 +145,8 @@ def parse_json(request: Request, data: bytes) -> dict[str, Any]:
     """Return the JSON object of the body, {} where it holds none."""
     try:
         is_flood = data.count(b",") > MAX_JSON_COMMAS
-        body = None if is_flood else request.get_json(silent=True)
+        with parsing:
+            body = None if is_flood else request.get_json(silent=True)
     except RecursionError:
         body = None
     return body if isinstance(body, dict) else {}
@@ -133,7 +161,11 @@ def json_files(body: dict[str, Any], kind: str) -> list[tuple[bytes, str]]:
     start, media_type = (prefix.end(), prefix[1]) if prefix else (0, "")
     try:
         # Line breaks are usual in base64; any other foreign character is a mistake.
-        data = base64.b64decode("".join(text[start:].split()), validate=True)
+        digits = (
+            text[start:].encode("ascii").translate(None, string.whitespace.encode())
+        )
+        with parsing:
+            data = base64.b64decode(digits, validate=True)
     except ValueError:
         abort(400, f'"{name}" is not valid base64, nor a data: URI of it.')
     return [(data, media_type or OCTETS)]
