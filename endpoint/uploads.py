@@ -4,6 +4,7 @@ import base64
 import io
 import mimetypes
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +30,8 @@ class Upload:
     media_type: str = OCTETS
     fields: Values = field(default_factory=MultiDict)
     route: str = ""  # what follows /predict/ in the URL
+    # Raises if nobody waits for the answer any more.
+    check: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
 
     @classmethod
     def from_file(cls, path: str | Path, **fields: Any) -> "Upload":

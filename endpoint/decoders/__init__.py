@@ -1,27 +1,36 @@
 """Decoders: the bytes of an upload to an image, a text or audio samples, or a 4xx."""
 
 import io
+import os
+import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from endpoint.uploads import Upload
 
 MAX_CPU_SECONDS = 1.5  # to decode one file
+SMALL_SLOTS = threading.BoundedSemaphore(os.cpu_count() or 1)
+# A large image takes up to 1 GB, and must leave cores to the small ones.
+LARGE_SLOTS = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
+
+
+@contextmanager
+def slot(upload: Upload, is_large: bool = False) -> Iterator[None]:
+    """Wait for a turn to decode; raise if nobody waits for the answer any more."""
+    with LARGE_SLOTS if is_large else SMALL_SLOTS:
+        upload.check()
+        yield
 
 
 class TimedBytesIO(io.BytesIO):
-    """A file that ends after MAX_CPU_SECONDS, in case a decoder reads byte by byte."""
+    """A file that ends after some CPU time, in case a decoder reads byte by byte."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, seconds: float = MAX_CPU_SECONDS) -> None:
         super().__init__(data)
-        self.deadline = time.thread_time() + MAX_CPU_SECONDS
+        self.deadline = time.thread_time() + seconds
 
     def read(self, size: int | None = -1) -> bytes:
-        if self.is_expired():
+        if time.thread_time() > self.deadline:
             raise ValueError("decoding takes too long")
         return super().read(size)
-
-    def readinto(self, buffer: Any) -> int:
-        """Report the end of the file; exceptions cannot cross libsndfile's callback."""
-        return 0 if self.is_expired() else super().readinto(buffer)
-
-    def is_expired(self) -> bool:
-        return time.thread_time() > self.deadline
