@@ -5,20 +5,24 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from endpoint.uploads import Upload
 
 MAX_CPU_SECONDS = 1.5  # to decode one file
 SMALL_SLOTS = threading.BoundedSemaphore(os.cpu_count() or 1)
-# A large image takes up to 1 GB, and must leave cores to the small ones.
-LARGE_SLOTS = threading.BoundedSemaphore(max(1, (os.cpu_count() or 1) // 2))
+# A large image takes up to 1 GB, and must leave cores to small ones and to the model.
+# On Linux, os.nice lowers the priority of these threads only.
+LARGE_SLOTS = ThreadPoolExecutor(
+    max(1, (os.cpu_count() or 1) // 2), "decoder", os.nice, (10,)
+)
 
 
 @contextmanager
-def slot(upload: Upload, is_large: bool = False) -> Iterator[None]:
+def slot(upload: Upload) -> Iterator[None]:
     """Wait for a turn to decode; raise if nobody waits for the answer any more."""
-    with LARGE_SLOTS if is_large else SMALL_SLOTS:
+    with SMALL_SLOTS:
         upload.check()
         yield
 

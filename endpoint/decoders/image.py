@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from werkzeug.exceptions import HTTPException, abort
 
-from endpoint.decoders import MAX_CPU_SECONDS, TimedBytesIO, slot
+from endpoint.decoders import LARGE_SLOTS, MAX_CPU_SECONDS, TimedBytesIO, slot
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 
@@ -69,9 +69,13 @@ def _decode(upload: Upload, min_side: int, max_pixels: int) -> Image.Image:
         if pixels <= LARGE_PIXELS:
             return _load_upright(image, min_side)
         del image  # It may hold a canvas for all of its pixels.
-    with slot(upload, is_large=True):
-        image, _ = _open(upload.data, min_side, max_pixels)
-        return _load_upright(image, min_side)
+    return LARGE_SLOTS.submit(_decode_large, upload, min_side, max_pixels).result()
+
+
+def _decode_large(upload: Upload, min_side: int, max_pixels: int) -> Image.Image:
+    upload.check()
+    image, _ = _open(upload.data, min_side, max_pixels)
+    return _load_upright(image, min_side)
 
 
 def _open(data: bytes, min_side: int, max_pixels: int) -> tuple[Image.Image, int]:

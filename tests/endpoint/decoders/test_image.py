@@ -2,13 +2,12 @@
 
 import itertools
 import struct
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from endpoint.decoders import MAX_CPU_SECONDS
+from endpoint.decoders import LARGE_SLOTS, MAX_CPU_SECONDS
 from endpoint.decoders import image as module
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
@@ -291,17 +290,18 @@ def test_large_image_of_any_kind_is_returned_at_a_fraction_of_its_size():
 def test_only_large_images_wait_for_large_slots(monkeypatch):
     turns = []
 
-    @contextmanager
-    def slot(upload, is_large=False):
-        turns.append(is_large)
-        yield
+    class Slots:
+        def submit(self, function, *arguments):
+            turns.append(function)
+            return LARGE_SLOTS.submit(function, *arguments)
 
-    monkeypatch.setattr(module, "slot", slot)
+    monkeypatch.setattr(module, "LARGE_SLOTS", Slots())
     decode(corpus.png())
     decode_image(Upload(corpus.jpeg(4000, 3000)), min_side=448)
-    assert turns == [False, False]
-    decode(corpus.saved(Image.new("L", (2500, 2000)), "PNG"))
-    assert turns == [False, False, False, True]
+    assert turns == []
+    large = Image.new("L", (2500, 2000), 7)
+    assert decode(corpus.saved(large, "PNG")).getpixel((0, 0)) == (7, 7, 7)
+    assert len(turns) == 1
 
 
 def test_upload_that_nobody_waits_for_is_not_decoded(loads):
