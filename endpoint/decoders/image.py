@@ -92,10 +92,10 @@ def _open(data: bytes, min_side: int, max_pixels: int) -> tuple[Image.Image, int
     scans = data.count(b"\xff\xda\0") if image.format in ("JPEG", "MPO") else 0
     if scans * max(width * height, 10_000) > MAX_SCANNED_PIXELS:
         raise ValueError("too many scans")
-    pixels = max(scans, 1) * width * height
+    pixels = scans * width * height // 8 if scans else width * height
     image.draft(None, (min_side, min_side))  # A JPEG is decoded at that fraction.
     file.deadline += MAX_CPU_SECONDS
-    return image, pixels // 8 if scans else pixels
+    return image, max(pixels, image.width * image.height)
 
 
 def _load_upright(image: Image.Image, min_side: int) -> Image.Image:

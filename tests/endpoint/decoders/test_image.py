@@ -301,7 +301,8 @@ def test_only_large_images_wait_for_large_slots(monkeypatch):
     assert turns == []
     large = Image.new("L", (2500, 2000), 7)
     assert decode(corpus.saved(large, "PNG")).getpixel((0, 0)) == (7, 7, 7)
-    assert len(turns) == 1
+    assert decode(corpus.jpeg(2500, 2000)).size == (2500, 2000)
+    assert len(turns) == 2
 
 
 def test_upload_that_nobody_waits_for_is_not_decoded(loads):
