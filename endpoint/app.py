@@ -15,8 +15,9 @@ from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 from endpoint import responses, telemetry
 from endpoint.batcher import Batcher, State
 from endpoint.jobs import Job, NotReady
+from endpoint.limits import body_memory
 from endpoint.openapi import render_openapi
-from endpoint.uploads import body_memory, parse_uploads, usage
+from endpoint.uploads import parse_uploads, usage
 
 routes = Blueprint("endpoint", __name__)
 STAGES = ("decode", "queue", "predict")  # of a job

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +16,7 @@ from endpoint import jobs, telemetry
 from endpoint.jobs import Job, JobQueue
 from endpoint.model_info import Model, ModelInfo
 from endpoint.settings import EXIT_BOOT_FAILED, Settings
+from endpoint.uploads import Upload
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +125,6 @@ class Batcher:
         self.runner = Runner(self.queue, settings)
         self.deadline = settings.deadline  # seconds
         self._load, self._exit = load, exit
-        # A decoded photograph takes 150 MB: decode no more at a time than cores can.
-        self._decoders = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._aborting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -172,16 +172,16 @@ class Batcher:
         return job
 
     def _decode(self, upload: Any, job: Job) -> None:
-        if not self._decoders.acquire(timeout=job.time_left()):
-            raise jobs.DeadlineExceeded
-        try:
-            if job.is_disconnected():
-                raise jobs.ClientDisconnected
-            job.enter("decode")
-            job.input = self.model.decode(upload)
-            job.key = self.info.batch_key(job.input)
-        finally:
-            self._decoders.release()
+        def check() -> None:
+            if job.finish_if_stale():
+                job.result()  # raises the reason
+
+        check()
+        job.enter("decode")
+        if isinstance(upload, Upload):
+            upload = replace(upload, check=check)
+        job.input = self.model.decode(upload)
+        job.key = self.info.batch_key(job.input)
 
     def _run(self) -> None:
         reason, status = "The model cannot be loaded", EXIT_BOOT_FAILED

@@ -5,9 +5,7 @@ import io
 import mimetypes
 import re
 import string
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -17,15 +15,14 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, abort
 from werkzeug.wrappers import Request
 
+from endpoint.limits import json_turn
+
 ROOT = Path(__file__).parent.parent
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 MAX_JSON_COMMAS = 10_000  # Base64 has none: more would be a flood of small objects.
 OCTETS = "application/octet-stream"  # a file of any type
 DATA_URI = re.compile("data:([^,]*);base64,")
 Values = MultiDict[str, Any]
-SMALL_BODY, BODIES_MEMORY = 1_000_000, 256_000_000  # bytes
-bodies, bodies_size = threading.Condition(), 0
-parsing = threading.Lock()  # Parsing JSON keeps all other threads waiting: one each.
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,8 @@ class Upload:
     media_type: str = OCTETS
     fields: Values = field(default_factory=MultiDict)
     route: str = ""  # what follows /predict/ in the URL
+    # Raises if nobody waits for the answer any more.
+    check: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
 
     @classmethod
     def from_file(cls, path: str | Path, **fields: Any) -> "Upload":
@@ -65,25 +64,6 @@ def usage(accepts: str) -> str:
     return (
         f'Send a file: {curl}, the file as the body, or JSON {{"{kind}": "<base64>"}}.'
     )
-
-
-@contextmanager
-def body_memory(request: Request, seconds: float) -> Iterator[None]:
-    """Wait until the body has room among those in memory; a small one always has."""
-    global bodies_size
-    size = request.content_length or request.max_content_length or BODIES_MEMORY
-    size = 0 if size <= SMALL_BODY else min(size, BODIES_MEMORY)
-    with bodies:
-        has_room = bodies.wait_for(lambda: bodies_size + size <= BODIES_MEMORY, seconds)
-        bodies_size += size
-    try:
-        if not has_room:
-            abort(503, "Too many large uploads arrive at once: retry later.")
-        yield
-    finally:
-        with bodies:
-            bodies_size -= size
-            bodies.notify_all()
 
 
 def parse_uploads(
@@ -145,7 +125,7 @@ def parse_json(request: Request, data: bytes) -> dict[str, Any]:
     """Return the JSON object of the body, {} where it holds none."""
     try:
         is_flood = data.count(b",") > MAX_JSON_COMMAS
-        with parsing:
+        with json_turn:
             body = None if is_flood else request.get_json(silent=True)
     except RecursionError:
         body = None
@@ -164,7 +144,7 @@ def json_files(body: dict[str, Any], kind: str) -> list[tuple[bytes, str]]:
         digits = (
             text[start:].encode("ascii").translate(None, string.whitespace.encode())
         )
-        with parsing:
+        with json_turn:
             data = base64.b64decode(digits, validate=True)
     except ValueError:
         abort(400, f'"{name}" is not valid base64, nor a data: URI of it.')

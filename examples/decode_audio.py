@@ -1,6 +1,7 @@
 """An upload to audio samples, or a 4xx; needs soundfile and soxr."""
 
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,22 @@ import soundfile
 import soxr
 from werkzeug.exceptions import HTTPException, abort
 
-from endpoint.decoders import TimedBytesIO
+from endpoint.limits import TimedBytesIO, decode_slot
 from endpoint.uploads import Upload
 
 AUDIO_MAGIC = re.compile(rb"(?s)fLaC|OggS|RIFF....WAVE")  # the first bytes of a file
 MAX_SAMPLE_RATE = 192_000  # Hz
 UNKNOWN_LENGTH = 1 << 62  # frames; what libsndfile reports for a stream
+
+
+class TimedAudio(TimedBytesIO):
+    """A file for libsndfile, whose callback no exception can cross."""
+
+    def readinto(self, buffer: Any) -> int:
+        return 0 if self.is_expired() else super().readinto(buffer)
+
+    def is_expired(self) -> bool:
+        return time.thread_time() > self.deadline
 
 
 def decode_audio(upload: Upload, rate: int, max_seconds: float = 60.0) -> np.ndarray:
@@ -23,8 +34,13 @@ def decode_audio(upload: Upload, rate: int, max_seconds: float = 60.0) -> np.nda
     """
     if not AUDIO_MAGIC.match(upload.data):
         abort(415, "Not supported audio: send WAV, FLAC or OGG.")
+    with decode_slot(upload.check):
+        return _decode(upload.data, rate, max_seconds)
+
+
+def _decode(data: bytes, rate: int, max_seconds: float) -> np.ndarray:
     try:
-        source = TimedBytesIO(upload.data)
+        source = TimedAudio(data)
         with soundfile.SoundFile(source) as recording:
             samples = _read_mono(recording, max_seconds)
         if source.is_expired():

@@ -1,26 +1,19 @@
 """An upload to an upright RGB image, or a 4xx."""
 
-import re
-import warnings
 from contextlib import suppress
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
-from werkzeug.exceptions import abort
+from PIL import Image, UnidentifiedImageError
+from werkzeug.exceptions import HTTPException, abort
 
-from endpoint.decoders import TimedBytesIO
+from endpoint.decoders.image_header import MAX_SIDE, open_image
+from endpoint.limits import decode_slot, large_slots
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 
-# Pillow's other decoders have a history of security holes; EPS starts a program.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# libjpeg goes over the whole image once a scan, and ten bytes make a scan.
-JPEG_SOS = re.compile(rb"\xff\xda\0[\x08\x0a\x0c\x0e]")
-MAX_SCANNED_PIXELS = 2_000_000_000  # over all scans of a JPEG
-
-TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader makes an object per strip.
-# Pillow's warnings quote the file, and Python remembers each that it has shown.
-warnings.filterwarnings("ignore", module=r"PIL\b")
+LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
+# The value of the EXIF orientation to the transposition that turns an image upright.
+UPRIGHT = dict(zip(range(2, 9), map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2))))
 
 
 def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
@@ -30,33 +23,37 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     its size, which is faster, as long as no side becomes shorter than that.
     """
     max_pixels = read_settings().max_pixels
-    Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow checks the frames inside a file.
     try:
-        with Image.open(TimedBytesIO(upload.data), formats=FORMATS) as image:
-            _check_header(image, upload.data, max_pixels)
-            if min_side:
-                image.draft(None, (min_side, min_side))
-            image.load()
-            with suppress(Exception):  # A corrupt EXIF block is ignored.
-                ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
+        with decode_slot(upload.check):
+            image, pixels = open_image(upload.data, max_pixels, min_side)
+            if pixels <= LARGE_PIXELS:
+                return _load_upright(image)
+            del image  # It may hold a canvas for all of its pixels.
+        return large_slots.submit(_decode_large, upload, max_pixels, min_side).result()
     except UnidentifiedImageError:
         abort(415, "Not a supported image: send JPEG, PNG, WEBP, GIF, BMP or TIFF.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        abort(413, f"The image has over {max_pixels:,} pixels: scale it down.")
-    except MemoryError:
-        raise  # The server is short of memory; the image may be fine.
+        limits = f"{max_pixels:,} pixels, or {MAX_SIDE:,} on one side"
+        abort(413, f"The image has over {limits}: scale it down.")
+    except (HTTPException, MemoryError):
+        raise  # Where the server is short of memory, the image may be fine.
     except Exception:  # A decoder may raise anything on a corrupt file.
+        upload.check()  # The error may have been this one.
         abort(422, "The image is corrupt or takes too long to decode.")
 
 
-def _check_header(image: Image.Image, data: bytes, max_pixels: int) -> None:
-    pixels = image.width * image.height
-    if pixels > max_pixels:
-        raise Image.DecompressionBombError
-    scans = len(JPEG_SOS.findall(data)) if image.format in ("JPEG", "MPO") else 1
-    if scans * max(pixels, 10_000) > MAX_SCANNED_PIXELS:
-        raise ValueError("too many scans")
+def _decode_large(upload: Upload, max_pixels: int, min_side: int | None) -> Image.Image:
+    upload.check()
+    image, _ = open_image(upload.data, max_pixels, min_side)
+    return _load_upright(image)
+
+
+def _load_upright(image: Image.Image) -> Image.Image:
+    image.load()
+    rgb = _to_rgb(image)
+    with suppress(Exception):  # Most images need no turn; a corrupt EXIF is ignored.
+        return rgb.transpose(UPRIGHT[image.getexif()[0x0112]])
+    return rgb
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -68,7 +65,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     elif image.mode == "La":
         image = image.convert("LA")  # the only mode that Pillow converts it to
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGB", image.size, "white")
         white.paste(image, mask=image)
         return white

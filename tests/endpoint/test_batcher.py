@@ -18,6 +18,7 @@ from endpoint.jobs import (
 )
 from endpoint.model_info import ModelInfo
 from endpoint.settings import Settings
+from endpoint.uploads import Upload
 from tests.support.apps import wait_until
 
 
@@ -304,6 +305,20 @@ def test_input_of_a_disconnected_client_is_not_run(batcher, model):
     model.gate.set()
     assert outcomes([left, stays]) == [ClientDisconnected, "STAYS"]
     assert not any("left" in batch for batch in model.batches)
+
+
+def test_decoder_can_check_whether_somebody_waits(batcher, model):
+    has_left = []
+
+    def decode(upload):
+        upload.check()
+        has_left.append(True)
+        upload.check()
+
+    model.decode = decode
+    job = Job(time.monotonic() + 30, is_disconnected=lambda: bool(has_left))
+    assert outcome(batcher.submit(Upload(b""), job)) == ClientDisconnected
+    assert has_left == [True] and model.batches == []
 
 
 def test_input_of_a_disconnected_client_is_not_decoded(batcher, model):

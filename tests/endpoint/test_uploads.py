@@ -5,10 +5,8 @@ import io
 from pathlib import Path
 
 import pytest
-from werkzeug.exceptions import ServiceUnavailable
 from werkzeug.test import EnvironBuilder
 
-from endpoint import uploads
 from endpoint.uploads import Upload, guess_media_type, parse_uploads, usage
 from tests.support.images import BULLDOG, make_image
 from tests.support.uploads import LimitedRequest, parse, refusal
@@ -170,31 +168,6 @@ def test_upload_is_read_from_a_file():
 )
 def test_media_type_is_guessed_from_the_file_name(name, media_type):
     assert guess_media_type(str(Path("folder") / name)).replace("x-", "") == media_type
-
-
-def large_request(monkeypatch, size: int) -> LimitedRequest:
-    """Return a request whose body has a size, where 100 bytes fit into memory."""
-    monkeypatch.setattr(uploads, "SMALL_BODY", 10)
-    monkeypatch.setattr(uploads, "BODIES_MEMORY", 100)
-    environ = EnvironBuilder(method="POST", data=bytes(size)).get_environ()
-    return LimitedRequest(environ)
-
-
-def test_large_bodies_wait_for_memory(monkeypatch):
-    request = large_request(monkeypatch, 60)
-    with uploads.body_memory(request, 1):
-        with pytest.raises(ServiceUnavailable), uploads.body_memory(request, 0.01):
-            pass
-        with uploads.body_memory(large_request(monkeypatch, 10), 0.01):
-            pass  # A small body does not wait.
-    with uploads.body_memory(request, 0.01):
-        pass
-
-
-def test_body_over_all_memory_is_read_alone(monkeypatch):
-    with uploads.body_memory(large_request(monkeypatch, 1000), 0.01):
-        pass
-    assert uploads.bodies_size == 0
 
 
 def test_server_is_told_when_the_body_is_received():

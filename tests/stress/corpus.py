@@ -154,7 +154,6 @@ def seeds() -> dict[str, bytes]:
         "tiff float": saved(values(np.float32), "TIFF"),
         "tiff 16-bit": saved(values(np.uint16), "TIFF"),
         "tiff 16-bit big-endian": saved(values(">u2"), "TIFF"),
-        "bmp runs": rle_bmp(64, 48, b"\x40\1\0\0" * 48),
     }
     files |= {f"png {mode}": png(mode=mode) for mode in ("1", "L", "LA", "P", "RGBA")}
     files |= {f"bmp {mode}": saved(pattern(mode=mode), "BMP") for mode in BMP_MODES}
@@ -398,6 +397,7 @@ def bombs() -> Iterator[Case]:
         "GIF frame larger than its screen": gif_of((8, 8), (65_000, 65_000)),
         "BMP": bmp_of(100_000, 100_000),
         "BMP upside down": bmp_of(100_000, -100_000),
+        "BMP of few runs": rle_bmp(64, 48, b"\x40\1\0\0" * 48),
         "BMP runs": rle_bmp(100_000, 100_000, b"\xff\xff" * 100),
         "TIFF": tiff_of(2**31 - 1, 2**31 - 1),
         "TIFF tiles": tiff_of(64, 48, (322, 4, 1, 2**31), (323, 4, 1, 2**31), TILES),

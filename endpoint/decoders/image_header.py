@@ -1,0 +1,63 @@
+"""The header of an image: whether it is decoded at all, and how much work that is."""
+
+import os
+import warnings
+from math import ceil
+from typing import IO
+
+from PIL import Image, TiffImagePlugin
+from werkzeug.exceptions import abort
+
+from endpoint.limits import MAX_CPU_SECONDS, TimedBytesIO
+
+# Pillow's other decoders have a history of security holes; EPS starts a program.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+MAX_SIDE = 65_536  # pixels; decoders spend time on each row, however short it is.
+MAX_SCANNED_PIXELS = 1_000_000_000  # libjpeg goes over the whole image once a scan.
+MAX_TAG_BYTES = 400_000  # of numbers, in one directory of a TIFF or of EXIF
+
+TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader makes an object per strip.
+os.environ.setdefault("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", "20")
+# Pillow's warnings quote the file, and Python remembers each that it has shown.
+warnings.filterwarnings("ignore", module=r"PIL\b")
+
+
+class SmallDirectory(TiffImagePlugin.ImageFileDirectory_v2):
+    """Tags with few numbers, because Pillow makes an object of each."""
+
+    def load(self, fp: IO[bytes]) -> None:
+        super().load(fp)
+        numbers = [tag for tag, kind in self.tagtype.items() if kind not in (1, 2, 7)]
+        if sum(len(self._tagdata[tag]) for tag in numbers) > MAX_TAG_BYTES:
+            raise ValueError("too many numbers")
+
+
+setattr(TiffImagePlugin, "ImageFileDirectory_v2", SmallDirectory)
+
+
+def open_image(
+    data: bytes, max_pixels: int, min_side: int | None
+) -> tuple[Image.Image, int]:
+    """Return an image and how many pixels will be decoded, or raise.
+
+    With `min_side` a JPEG is decoded at a fraction of its size.
+    """
+    Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow checks the frames inside a file.
+    file = TimedBytesIO(data, seconds=0.2)  # for the header
+    image = Image.open(file, formats=FORMATS)
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    tile = max(tags.get(322, 1), tags.get(323, 1))  # All of a tile is decoded.
+    width, height = (ceil(side / tile) * tile for side in image.size)
+    # libwebp keeps all other threads waiting while it decodes an animation.
+    weight = 4 if image.format == "WEBP" and getattr(image, "is_animated", False) else 1
+    if width * height * weight > max_pixels or max(width, height) > MAX_SIDE:
+        raise Image.DecompressionBombError
+    if image.format == "BMP" and image.info.get("compression") in (1, 2):
+        abort(415, "Run-length encoded BMP is not supported: send it as PNG.")
+    scans = data.count(b"\xff\xda\0") if image.format in ("JPEG", "MPO") else 0
+    if scans * max(width * height, 10_000) > MAX_SCANNED_PIXELS:
+        raise ValueError("too many scans")
+    if min_side:
+        image.draft(None, (min_side, min_side))
+    file.deadline += MAX_CPU_SECONDS
+    return image, max(width * height * scans // 8, image.width * image.height)
