@@ -1,6 +1,7 @@
 """A model behind HTTP: `flask run`, or `gunicorn`, which calls `endpoint:serve()`."""
 
 import os
+import re
 from functools import partial
 
 import click
@@ -30,6 +31,10 @@ def create_app(module: str | None = None) -> Flask:
     json.sort_keys = False  # The first value of an answer is its plain text.
     app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
     app.config.update(MODULE=module, MAX_FORM_PARTS=100)
+    # None and [] serve every host name.
+    app.config["TRUSTED_HOSTS"] = [
+        h for h in re.split("[, ]+", settings.hosts.lower()) if h
+    ]
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
     # A debug server keeps running so that you can fix the file.
     exit = bool if app.debug else os._exit
