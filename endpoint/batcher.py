@@ -3,6 +3,7 @@
 import gc
 import logging
 import math
+import mmap
 import os
 import re
 import threading
@@ -28,6 +29,9 @@ OUT_OF_MEMORY = re.compile("MemoryError|out of memory|ALLOC_FAILED|ailed to allo
 OOM_COOLDOWN = 60.0  # seconds of smaller batches after memory ran out
 DRAIN_SECONDS = 1.0  # for the last error responses to leave before the process ends
 EXIT_CRASHED = 1  # gunicorn replaces a worker that exits with this status
+RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
+# Set by the first success; gunicorn's workers share it, being forked after the import.
+was_loaded = mmap.mmap(-1, 1)
 
 
 class State(StrEnum):
@@ -205,6 +209,7 @@ class Batcher:
             input = self.model.decode(self.info.example)
             [self.example_output] = self.model.predict([input])
         self.state, self.reason = State.READY, "The model is ready"
+        was_loaded[0] = 1
         telemetry.ready.set(1)
 
     def _watch(self) -> None:
@@ -224,5 +229,9 @@ class Batcher:
         telemetry.ready.set(0)
         for job in [*self.runner.running, *self.queue.drain()]:
             job.finish(error=jobs.NotReady(reason))
-        time.sleep(DRAIN_SECONDS)
+        seconds = DRAIN_SECONDS
+        if status == EXIT_BOOT_FAILED and was_loaded[0]:  # It may succeed again.
+            status, seconds = EXIT_CRASHED, RETRY_SECONDS
+            log.warning("A new process will load the model again in %g s.", seconds)
+        time.sleep(seconds)
         self._exit(status)
