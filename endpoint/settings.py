@@ -16,7 +16,7 @@ HOST = r"\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*"
 
 
 def text(default: str | None, pattern: str, description: str) -> Any:
-    return Field(default, pattern=pattern, description=description, max_length=4_000)
+    return Field(default, pattern=pattern, description=description, max_length=1_000)
 
 
 class Settings(BaseModel, frozen=True, allow_inf_nan=False):

@@ -35,6 +35,15 @@ def resolve(default: str, revision: str | None = None) -> Checkpoint:
     """
     pinned = f"{default}@{revision}" if revision else default
     wanted = read_settings().model or pinned
+    try:
+        return _find(wanted, default, revision)
+    except (OSError, RuntimeError, ValueError, LookupError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        problem = f"The model {wanted} cannot be read: {reason}."
+        raise ModelUnavailable(f"{problem} {HINT}") from error
+
+
+def _find(wanted: str, default: str, revision: str | None) -> Checkpoint:
     folder = BUNDLED if wanted == "demo" else Path(wanted).expanduser()
     if wanted == "demo" or folder.is_dir() or wanted[0] in "./~":
         if problem := validate(folder):
