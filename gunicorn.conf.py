@@ -49,7 +49,9 @@ from prometheus_client import multiprocess  # noqa: E402
 
 from endpoint import gthread  # noqa: E402
 from endpoint.settings import read_settings  # noqa: E402
+from endpoint.telemetry import configure_logging  # noqa: E402
 
+configure_logging()
 settings = read_settings()
 
 wsgi_app = "endpoint:serve()"

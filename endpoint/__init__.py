@@ -16,15 +16,15 @@ from endpoint.commands import Commands
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import error_response
 from endpoint.settings import read_settings
-from endpoint.telemetry import configure_logging
+from endpoint.telemetry import configure_logging, log_output
 from endpoint.uploads import InMemoryRequest
 
 
 def create_app(module: str | None = None) -> Flask:
     """Put the app together; under `flask run`, also begin to load the model."""
+    configure_logging()
     settings = read_settings()
     module = module or settings.module
-    configure_logging()
     app = Flask("endpoint")
     app.request_class = InMemoryRequest
     app.json = json = DefaultJSONProvider(app)
@@ -45,14 +45,20 @@ def create_app(module: str | None = None) -> Flask:
     app.register_error_handler(Exception, error_response)
     app.cli = Commands()
     if is_flask_run():
-        batcher.start()
+        start(app)
     return app
+
+
+def start(app: Flask) -> None:
+    """Begin to load the model."""
+    if app.config["LOG"] == "json":
+        log_output()
+    app.extensions["batcher"].start()
 
 
 def serve() -> Flask:
     """Return the app for a WSGI server, and begin to load the model."""
-    app = create_app()
-    app.extensions["batcher"].start()
+    start(app := create_app())
     return app
 
 
