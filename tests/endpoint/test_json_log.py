@@ -60,6 +60,7 @@ def test_every_line_of_a_server_is_json(tmp_path, command):
         server.process.wait(30)
         text = " ".join(messages(server))
     assert "ENDPOINT_APP is now ENDPOINT_MODULE" in text and "Serving fake" in text
+    assert "tempfile.tif: " in text  # libtiff's own line
 
 
 @pytest.mark.parametrize("command", COMMANDS)
