@@ -2,10 +2,14 @@
 
 import contextlib
 import ctypes
+import io
 import itertools
+import logging
 import os
 import shutil
+import sys
 import tempfile
+import threading
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # else a folder on disk
 METRICS = "PROMETHEUS_MULTIPROC_DIR"  # the folder where each worker writes its metrics
@@ -52,7 +56,15 @@ from endpoint.settings import read_settings  # noqa: E402
 from endpoint.telemetry import configure_logging  # noqa: E402
 
 configure_logging()
-settings = read_settings()
+with contextlib.redirect_stderr(io.StringIO()) as sentence:
+    try:
+        settings = read_settings()
+    except SystemExit:
+        if os.environ.get("ENDPOINT_LOG", "").strip() == "json":
+            logging.critical(sentence.getvalue().strip())
+        else:
+            sys.__stderr__.write(sentence.getvalue())
+        raise
 
 wsgi_app = "endpoint:serve()"
 # Containers and Runpod set PORT; their proxies connect from outside.
@@ -93,12 +105,33 @@ def post_fork(server, worker):
     # freed, and the process grew by a third over 50,000 requests.
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(-8, 1)
+    if settings.log == "json":
+        log_output()
     try:
         if METRICS in os.environ:
             reserve_metrics()
     except OSError as error:
         prometheus_client.values.MmapedDict = NoMetrics
         server.log.warning("This worker serves without metrics: %s.", error)
+
+
+def log_output():
+    """Log each line that libraries write to stdout and stderr in this process."""
+    stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    for name in ("", "gunicorn.error"):
+        for handler in logging.getLogger(name).handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.setStream(stderr)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)  # A full pipe loses lines, but blocks no thread.
+    for descriptor in (1, 2):
+        os.dup2(writer, descriptor)
+    threading.Thread(target=log_lines, args=[reader], daemon=True).start()
+
+
+def log_lines(reader):
+    for line in open(reader, errors="replace"):
+        logging.getLogger("endpoint").warning("%s", line.rstrip())
 
 
 class NoMetrics:

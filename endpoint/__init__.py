@@ -1,7 +1,6 @@
 """A model behind HTTP: `flask run`, or `gunicorn`, which calls `endpoint:serve()`."""
 
 import os
-import re
 from functools import partial
 
 import click
@@ -16,7 +15,7 @@ from endpoint.commands import Commands
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import error_response
 from endpoint.settings import read_settings
-from endpoint.telemetry import configure_logging, log_output
+from endpoint.telemetry import configure_logging
 from endpoint.uploads import InMemoryRequest
 
 
@@ -31,10 +30,8 @@ def create_app(module: str | None = None) -> Flask:
     json.sort_keys = False  # The first value of an answer is its plain text.
     app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
     app.config.update(MODULE=module, MAX_FORM_PARTS=100)
-    # None and [] serve every host name.
-    app.config["TRUSTED_HOSTS"] = [
-        h for h in re.split("[, ]+", settings.hosts.lower()) if h
-    ]
+    # An empty list allows every host.
+    app.config["TRUSTED_HOSTS"] = settings.hosts.lower().replace(",", " ").split()
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
     # A debug server keeps running so that you can fix the file.
     exit = bool if app.debug else os._exit
@@ -45,20 +42,14 @@ def create_app(module: str | None = None) -> Flask:
     app.register_error_handler(Exception, error_response)
     app.cli = Commands()
     if is_flask_run():
-        start(app)
+        batcher.start()
     return app
-
-
-def start(app: Flask) -> None:
-    """Begin to load the model."""
-    if app.config["LOG"] == "json":
-        log_output()
-    app.extensions["batcher"].start()
 
 
 def serve() -> Flask:
     """Return the app for a WSGI server, and begin to load the model."""
-    start(app := create_app())
+    app = create_app()
+    app.extensions["batcher"].start()
     return app
 
 

@@ -30,8 +30,7 @@ OOM_COOLDOWN = 60.0  # seconds of smaller batches after memory ran out
 DRAIN_SECONDS = 1.0  # for the last error responses to leave before the process ends
 EXIT_CRASHED = 1  # gunicorn replaces a worker that exits with this status
 RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
-# Set by the first success; gunicorn's workers share it, being forked after the import.
-was_loaded = mmap.mmap(-1, 1)
+was_loaded = mmap.mmap(-1, 1)  # by any worker: they are forked after the import
 
 
 class State(StrEnum):
@@ -229,9 +228,15 @@ class Batcher:
         telemetry.ready.set(0)
         for job in [*self.runner.running, *self.queue.drain()]:
             job.finish(error=jobs.NotReady(reason))
-        seconds = DRAIN_SECONDS
-        if status == EXIT_BOOT_FAILED and was_loaded[0]:  # It may succeed again.
-            status, seconds = EXIT_CRASHED, RETRY_SECONDS
-            log.warning("A new process will load the model again in %g s.", seconds)
-        time.sleep(seconds)
-        self._exit(status)
+        drain_and_exit(self._exit, status)
+
+
+def drain_and_exit(exit: Callable[[int], Any], status: int) -> None:
+    """End the process; a model that was loaded before may be loaded again."""
+    if status == EXIT_BOOT_FAILED and was_loaded[0]:
+        log.warning("The model will be loaded again in %g s.", RETRY_SECONDS)
+        time.sleep(RETRY_SECONDS)
+        status = EXIT_CRASHED
+    else:
+        time.sleep(DRAIN_SECONDS)
+    exit(status)

@@ -55,14 +55,12 @@ def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:
     """Load the class Model of a module onto a device; "" finds one."""
     device = find_device(device)
     try:
-        source = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if not f"{module}.".startswith(f"{error.name}."):
-            raise  # The file itself imports what is missing.
+        load = importlib.import_module(module).Model
+    except (ModuleNotFoundError, AttributeError) as error:
+        if error.name != "Model" and not f"{module}.".startswith(f"{error.name}."):
+            raise  # an error in the file itself
         raise SystemExit(f"ENDPOINT_MODULE is {module}: {error}.") from None
-    if not hasattr(source, "Model"):
-        raise SystemExit(f"ENDPOINT_MODULE is {module}, which has no class Model.")
-    model = source.Model(device)
+    model = load(device)
     info = ModelInfo.of(model, module, device)
     log.info("Serving %s on %s.", info.version, device)
     return model, info

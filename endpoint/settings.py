@@ -1,6 +1,5 @@
 """ENDPOINT_* environment variables: the type, default and bounds of each."""
 
-import json
 import os
 import sys
 from typing import Any, Literal
@@ -12,7 +11,7 @@ from endpoint.renamed import rename_variables
 EXIT_BOOT_FAILED = 3  # gunicorn stops at this status; a restart would not help
 NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
 DEVICE, API_KEY = r"^(cpu|mps|cuda(:\d{1,3})?)?$", "^[!-~]+$"
-HOST = r"\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*"
+HOSTS = r"^((^|, *)\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*)*$"
 
 
 def text(default: str | None, pattern: str, description: str) -> Any:
@@ -32,12 +31,8 @@ class Settings(BaseModel, frozen=True, allow_inf_nan=False):
     deadline: float = Field(90, ge=0.1, le=86_400)  # seconds; Runpod cuts at 100
     max_upload_mb: float = Field(20, ge=0.001, le=4_000)
     max_pixels: int = Field(50_000_000, ge=1, le=10_000_000_000)
-    api_key: str | None = text(
-        None, API_KEY, "printable ASCII without spaces, or unset"
-    )
-    hosts: str = text(
-        "", f"^({HOST}( *, *{HOST})*)?$", "host names, separated by commas"
-    )
+    api_key: str | None = text(None, API_KEY, "visible ASCII characters, or unset")
+    hosts: str = text("", HOSTS, "host names, separated by commas")
     log: Literal["text", "json"] = Field("text", description="text or json")
 
 
@@ -58,8 +53,5 @@ def read_settings() -> Settings:
         kind = "a number" if field.annotation is float else "a whole number"
         bounds = "{} from {.ge:,} to {.le:,}".format
         allowed = field.description or bounds(kind, *field.metadata)
-        sentence = f"ENDPOINT_{name.upper()} must be {allowed}."
-        if values.get("log") == "json":
-            sentence = json.dumps({"level": "CRITICAL", "message": sentence})
-        print(sentence, file=sys.stderr)
+        print(f"ENDPOINT_{name.upper()} must be {allowed}.", file=sys.stderr)
         sys.exit(EXIT_BOOT_FAILED)

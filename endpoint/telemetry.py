@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import threading
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -58,7 +57,6 @@ class JSONFormatter(logging.Formatter):
 
 def formatter() -> logging.Formatter:
     """Return the format of ENDPOINT_LOG: JSON, or text in gunicorn's own format."""
-    # Not by read_settings, whose warnings need this format.
     if os.environ.get("ENDPOINT_LOG", "").strip() == "json":
         return JSONFormatter()
     text = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
@@ -75,25 +73,6 @@ def configure_logging() -> None:
     logging.getLogger("werkzeug").addFilter(
         lambda record: not str(record.msg).endswith('"%s" %s %s')
     )
-
-
-def log_output() -> None:
-    """Log each line that libraries write to stdout and stderr in this process."""
-    stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    for name in ("", "gunicorn.error"):
-        for handler in logging.getLogger(name).handlers:
-            if type(handler) is logging.StreamHandler:
-                handler.setStream(stderr)
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)  # A full pipe loses lines, but blocks no thread.
-    for descriptor in (1, 2):
-        os.dup2(writer, descriptor)
-    threading.Thread(target=_log_lines, args=[reader], daemon=True).start()
-
-
-def _log_lines(reader: int) -> None:
-    for line in open(reader, errors="replace"):
-        log.warning("%s", line.rstrip())
 
 
 def log_request(fields: dict[str, Any]) -> None:

@@ -412,8 +412,8 @@ def test_model_that_was_loaded_before_is_retried_after_a_while(
     assert not end.wait(0.1) and not exits  # It answers with the reason meanwhile.
     wait_until(lambda: exits)
     assert exits == [module.EXIT_CRASHED]
-    [retry] = [text for text in caplog.messages if "load the model again" in text]
-    assert retry == "A new process will load the model again in 0.2 s."
+    [retry] = [text for text in caplog.messages if "loaded again" in text]
+    assert retry == "The model will be loaded again in 0.2 s."
 
 
 def test_cause_of_a_failure_is_not_shown_to_clients(caplog):

@@ -45,15 +45,11 @@ def torn_tiff() -> bytes:
     return bytes(data)
 
 
-COMMANDS = [["gunicorn"], ["flask", "run"]]
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_line_of_a_server_is_json(tmp_path, command):
+def test_every_line_of_a_server_is_json(tmp_path):
     broken = tmp_path / "torn.tiff"
     broken.write_bytes(torn_tiff())
     old = {"ENDPOINT_APP": FAKE_MODEL}  # renamed: it gives a warning
-    with Server(*command, ENDPOINT_LOG="json", **old) as server:
+    with Server("gunicorn", ENDPOINT_LOG="json", **old) as server:
         server.wait_for(200).curl("-T", broken, "/predict")
         server.curl("/nothing")
         server.process.terminate()
@@ -63,10 +59,9 @@ def test_every_line_of_a_server_is_json(tmp_path, command):
     assert "tempfile.tif: " in text  # libtiff's own line
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_what_libraries_print_is_logged(model_file, tmp_path, command):
+def test_what_libraries_print_is_logged(model_file, tmp_path):
     settings = {"ENDPOINT_MODULE": model_file(PRINTS).stem, "PYTHONPATH": tmp_path}
-    with Server(*command, ENDPOINT_LOG="json", **settings) as server:
+    with Server("gunicorn", ENDPOINT_LOG="json", **settings) as server:
         server.wait_for(200)
         server.wait_for_log("from a library in C")
         text = "\n".join(messages(server))

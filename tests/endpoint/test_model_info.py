@@ -98,7 +98,7 @@ def test_device_is_found_if_none_is_given(model_file, monkeypatch):
         ("tests.nothing", "No module named 'tests.nothing'"),
         ("nothing.at.all", "No module named 'nothing'"),
         ("endpoint.model_info.more", "'endpoint.model_info' is not a package"),
-        ("json", "has no class Model"),
+        ("json", "module 'json' has no attribute 'Model'"),
     ],
 )
 def test_module_that_cannot_be_loaded_is_a_sentence(module, reason):

@@ -37,7 +37,7 @@ def random_value(chance: random.Random) -> str:
         points = [chance.randint(1, 0xFFFF) for _ in range(chance.randint(1, 9))]
         value = "".join(map(chr, points))
     elif kind == 4:
-        value = os.fsdecode(bytes(chance.randint(1, 255) for _ in range(5)))
+        value = os.fsdecode(bytes(chance.choices(range(1, 256), k=5)))
     else:
         value = chance.choice(SPECIAL) * chance.choice([2, 100, 20_000])
     return value if chance.random() < 0.9 else f" {value}\n"
@@ -52,7 +52,7 @@ def means_the_same(name: str, text: str, setting: Any) -> bool:
 
 
 def fuzz(name: str, cases: int, seed: int = 0) -> dict[str, Any]:
-    """Try random values of a variable; return counts, and the values that went wrong."""
+    """Try random values of a variable; return counts, and the values that failed."""
     chance, variable = random.Random(f"{seed} {name}"), f"ENDPOINT_{name.upper()}"
     before, counts = os.environ.get(variable), {"set": 0, "refused": 0}
     wrong = []

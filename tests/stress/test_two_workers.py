@@ -47,7 +47,7 @@ def test_worker_that_cannot_load_comes_back_and_the_other_serves(tmp_path, break
         wait_until(lambda: ready_workers(server) == 2, 60)
         break_model(model)
         os.kill(workers(server)[0], signal.SIGKILL)
-        server.wait_for_log("A new process will load the model again in 10 s.")
+        server.wait_for_log("The model will be loaded again in 10 s.")
         answers = [server.curl("-F", f"file=@{BULLDOG}", "/") for _ in range(20)]
         assert f"{CAPTION}\n" in answers  # from the other worker
         refused = {text for text in answers if text != f"{CAPTION}\n"}
