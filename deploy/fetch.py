@@ -79,6 +79,8 @@ def _exchange(
         connection.request("GET", path, headers={"User-Agent": "endpoint"})
         response = connection.getresponse()
         data = response.read(max_bytes + 1)
+        if response.length and len(data) <= max_bytes:
+            raise http.client.IncompleteRead(data, response.length)
         return response.status, response.headers["Location"], data
 
 

@@ -21,15 +21,17 @@ from endpoint.uploads import InMemoryRequest
 
 def create_app(module: str | None = None) -> Flask:
     """Put the app together; under `flask run`, also begin to load the model."""
+    configure_logging()
     settings = read_settings()
     module = module or settings.module
-    configure_logging()
     app = Flask("endpoint")
     app.request_class = InMemoryRequest
     app.json = json = DefaultJSONProvider(app)
     json.sort_keys = False  # The first value of an answer is its plain text.
     app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
     app.config.update(MODULE=module, MAX_FORM_PARTS=100)
+    # An empty list allows every host.
+    app.config["TRUSTED_HOSTS"] = settings.hosts.lower().replace(",", " ").split()
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
     # A debug server keeps running so that you can fix the file.
     exit = bool if app.debug else os._exit

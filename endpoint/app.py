@@ -10,7 +10,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
 
 from endpoint import responses, telemetry
 from endpoint.batcher import Batcher, State
@@ -60,8 +60,13 @@ def predict(route: str = "") -> Response:
 
 
 def authorize() -> None:
-    """Raise 401 for a request without ENDPOINT_API_KEY, if that is set."""
+    """Raise 401 for a request without the API key, 403 for another site's page."""
     key = current_app.config["API_KEY"]
+    site, origin = map(request.headers.get, ("Sec-Fetch-Site", "Origin"))
+    host = request.headers.get("Host")
+    is_foreign = bool(origin) and str(origin).partition("://")[2] != host
+    if not key and (site == "cross-site" if site else is_foreign):
+        raise Forbidden("Pages of other sites may send requests only with an API key.")
     bearer = request.authorization and request.authorization.token
     sent = (bearer or "", request.headers.get("X-API-Key", ""))
     if key and not any([hmac.compare_digest(key.encode(), s.encode()) for s in sent]):

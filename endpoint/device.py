@@ -9,9 +9,11 @@ log = logging.getLogger(__name__)
 
 def find_device(wanted: str = "") -> str:
     """Return the wanted device, else "cuda" where there is a GPU, else "cpu"."""
+    gpus = 0 if wanted in ("cpu", "mps") else count_gpus()
+    if wanted.startswith("cuda") and int(wanted[5:] or 0) >= gpus:
+        raise SystemExit(f"ENDPOINT_DEVICE is {wanted}, but there are {gpus} GPUs.")
     if wanted:
         return wanted
-    gpus = count_gpus()
     if gpus == 1:
         return "cuda"
     if gpus:  # Each of gunicorn's workers takes the next GPU.

@@ -54,7 +54,13 @@ class ModelInfo:
 def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:
     """Load the class Model of a module onto a device; "" finds one."""
     device = find_device(device)
-    model = importlib.import_module(module).Model(device)
+    try:
+        load = importlib.import_module(module).Model
+    except (ModuleNotFoundError, AttributeError) as error:
+        if error.name != "Model" and not f"{module}.".startswith(f"{error.name}."):
+            raise  # an error in the file itself
+        raise SystemExit(f"ENDPOINT_MODULE is {module}: {error}.") from None
+    model = load(device)
     info = ModelInfo.of(model, module, device)
     log.info("Serving %s on %s.", info.version, device)
     return model, info

@@ -4,6 +4,7 @@ from flask import json, render_template
 from PIL import Image
 
 from endpoint.batcher import Batcher
+from endpoint.responses import to_json
 
 
 def render_openapi(batcher: Batcher) -> str:
@@ -14,7 +15,7 @@ def render_openapi(batcher: Batcher) -> str:
         "openapi.json",
         info=info,
         kind=info.accepts.partition("/")[0],
-        example=example if isinstance(example, dict) else None,
+        example=to_json(example) if isinstance(example, dict) else None,
         draws=bool(info.draw) or isinstance(example, Image.Image),
     )
     return json.dumps(json.loads(document))

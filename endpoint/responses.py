@@ -40,6 +40,8 @@ def to_http_error(error: Exception) -> HTTPException:
     """Return the HTTP error for an error; an unexpected one is logged and a 500."""
     try:
         match error:
+            case exceptions.SecurityError():
+                return exceptions.BadRequest("This host name is not served here.")
             case HTTPException():
                 return error
             case jobs.NotReady():
@@ -113,14 +115,18 @@ def respond(answers: Sequence[Answer]) -> Response:
 def _first_value(answer: Answer) -> str:
     if isinstance(answer, HTTPException):
         return f"error: {problem_body(answer)['detail']}"
-    return str(next(iter(to_json(answer).values())))
+    values = answer if isinstance(answer, dict) else to_json(answer)
+    return str(next(iter(values.values())))
 
 
 def to_json(answer: Answer) -> dict[str, Any]:
     """Return an answer as a JSON object, an image as a data: URI."""
     if isinstance(answer, HTTPException):
         return {"error": problem_body(answer)}
-    return {"image": data_uri(answer)} if isinstance(answer, bytes) else answer
+    if isinstance(answer, bytes):
+        return {"image": data_uri(answer)}
+    # JSON has no NaN and no infinity: they become null.
+    return dict(json.loads(json.dumps(answer), parse_constant=lambda name: None))
 
 
 def render_page(answers: Sequence[Answer] = ()) -> str:

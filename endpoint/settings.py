@@ -9,25 +9,31 @@ from pydantic import BaseModel, Field, ValidationError
 from endpoint.renamed import rename_variables
 
 EXIT_BOOT_FAILED = 3  # gunicorn stops at this status; a restart would not help
-DEVICE, API_KEY = r"^([a-z]+(:\d+)?)?$", "^[!-~]+$"
+NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"
+DEVICE, API_KEY = r"^(cpu|mps|cuda(:\d{1,3})?)?$", "^[!-~]+$"
+HOSTS = r"^((^|, *)\.?[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*)*$"
+
+
+def text(default: str | None, pattern: str, description: str) -> Any:
+    return Field(default, pattern=pattern, description=description, max_length=1_000)
 
 
 class Settings(BaseModel, frozen=True, allow_inf_nan=False):
-    module: str = "endpoint.model"
-    model: str = ""  # demo, a folder, or a name on the Hugging Face hub
-    device: str = Field(
-        "", pattern=DEVICE, description="cpu, cuda or a GPU like cuda:1"
-    )
+    # The Python module with the class Model: the code.
+    module: str = text("endpoint.model", NAME, "the dotted name of a Python module")
+    # What that class loads: demo, a folder, or a name on the hub; "" is its own choice.
+    model: str = text("", r"^\P{C}*$", "demo, a folder or a name on the hub")
+    device: str = text("", DEVICE, "cpu, mps, cuda or a GPU like cuda:1")
     max_batch: int | None = Field(None, ge=1, le=65_536)  # None: the model's own
-    max_batch_delay: float = Field(50, ge=0, le=10_000)  # milliseconds
-    queue: int = Field(64, ge=1, le=10_000)  # inputs that are decoded or wait
+    # Milliseconds to wait for each further input; a lone client never waits.
+    max_batch_delay: float = Field(50, ge=0, le=10_000)
+    queue: int = Field(64, ge=1, le=10_000)  # inputs being decoded or waiting
     deadline: float = Field(90, ge=0.1, le=86_400)  # seconds; Runpod cuts at 100
     max_upload_mb: float = Field(20, ge=0.001, le=4_000)
     max_pixels: int = Field(50_000_000, ge=1, le=10_000_000_000)
-    api_key: str | None = Field(
-        None, pattern=API_KEY, description="printable ASCII without spaces, or unset"
-    )
-    log: Literal["text", "json"] = "text"
+    api_key: str | None = text(None, API_KEY, "visible ASCII characters, or unset")
+    hosts: str = text("", HOSTS, "host names, separated by commas")
+    log: Literal["text", "json"] = Field("text", description="text or json")
 
 
 def read_settings() -> Settings:
@@ -42,10 +48,10 @@ def read_settings() -> Settings:
     try:
         return Settings(**values)
     except ValidationError as invalid:
-        error = invalid.errors()[0]
-        name = str(error["loc"][0])
-        description = Settings.model_fields[name].description
-        message = error["msg"].removeprefix("Input should be ").partition(",")[0]
-        allowed = description or message
+        name = str(invalid.errors()[0]["loc"][0])
+        field = Settings.model_fields[name]
+        kind = "a number" if field.annotation is float else "a whole number"
+        bounds = "{} from {.ge:,} to {.le:,}".format
+        allowed = field.description or bounds(kind, *field.metadata)
         print(f"ENDPOINT_{name.upper()} must be {allowed}.", file=sys.stderr)
         sys.exit(EXIT_BOOT_FAILED)

@@ -12,7 +12,6 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from endpoint.renamed import with_old_metrics
-from endpoint.settings import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class JSONFormatter(logging.Formatter):
 
 def formatter() -> logging.Formatter:
     """Return the format of ENDPOINT_LOG: JSON, or text in gunicorn's own format."""
-    if read_settings().log == "json":
+    if os.environ.get("ENDPOINT_LOG", "").strip() == "json":
         return JSONFormatter()
     text = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
     return logging.Formatter(text, "%Y-%m-%d %H:%M:%S %z")

@@ -1,6 +1,7 @@
 """A model's name to a local folder, and the folder to a loaded network."""
 
 import json
+import os
 import zipfile
 from contextlib import suppress
 from functools import partial
@@ -35,8 +36,8 @@ def resolve(default: str, revision: str | None = None) -> Checkpoint:
     """
     pinned = f"{default}@{revision}" if revision else default
     wanted = read_settings().model or pinned
-    folder = BUNDLED if wanted == "demo" else Path(wanted).expanduser()
-    if wanted == "demo" or folder.is_dir() or wanted[0] in "./~":
+    folder = BUNDLED if wanted == "demo" else Path(os.path.expanduser(wanted))
+    if wanted == "demo" or os.path.isdir(folder) or wanted[0] in "./~":
         if problem := validate(folder):
             raise ModelUnavailable(f"{problem} {HINT}")
         origin = folder / ORIGIN
@@ -92,9 +93,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 def validate(folder: Path) -> str:
     """Return what is wrong with a model's folder as a sentence, "" if nothing is."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f"There is no folder {folder}."
-    if not (folder / "config.json").is_file():
+    if not os.path.isfile(folder / "config.json"):
         for below in (*folder.glob("*/config.json"), *folder.glob("*/*/config.json")):
             return f"The model is not in {folder} itself but in {below.parent}."
         return f"The folder {folder} has no config.json."
@@ -135,12 +136,12 @@ def _from_hub(name: str, revision: str) -> Path:
 
     download: Any = partial(snapshot_download, name, revision=revision)
     problem = f"The model {name} is not on this machine."
-    for cache in (None, *EXTRA_CACHES):
-        with suppress(LocalEntryNotFoundError):
-            folder = Path(download(cache_dir=cache, local_files_only=True))
-            if not (problem := validate(folder)):
-                return folder
     try:
+        for cache in (None, *EXTRA_CACHES):
+            with suppress(LocalEntryNotFoundError):
+                folder = Path(download(cache_dir=cache, local_files_only=True))
+                if not (problem := validate(folder)):
+                    return folder
         # With a timeout: snapshot_download retries an unreachable hub for 23 s.
         found = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
         is_safe = any(file.rfilename.endswith(".safetensors") for file in found)

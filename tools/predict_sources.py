@@ -1,11 +1,11 @@
 """Files, folders, globs, URLs and standard input to uploads."""
 
 import glob
-import math
 import os
 import sys
-import time
+import threading
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from fnmatch import fnmatch
 from http.client import HTTPException
 from pathlib import Path
@@ -16,7 +16,7 @@ from urllib.request import urlopen
 from endpoint.uploads import Upload, Values, guess_media_type
 
 CONNECT_TIMEOUT = 10  # seconds, for a URL to connect or to send its next bytes
-FETCH_TIMEOUT = 30  # seconds, for all bytes of a URL
+FETCH_TIMEOUT = 30  # seconds, for all of a URL
 
 
 class InputError(Exception):
@@ -45,11 +45,9 @@ def read_source(name: str, fields: Values, max_bytes: int) -> Upload:
 
     Raises InputError, or OSError for a file that cannot be read.
     """
+    read = _fetch if is_url(name) else _read
     try:
-        with _open(name) as stream:
-            timeout = FETCH_TIMEOUT if is_url(name) else math.inf
-            data = _read_within(stream, max_bytes, timeout)
-            return Upload(data, guess_media_type(name), fields)
+        return Upload(read(name, max_bytes), guess_media_type(name), fields)
     except HTTPError as error:
         with error:
             raise InputError(f"It cannot be fetched: {error}.") from None
@@ -67,13 +65,31 @@ def _open(name: str) -> BinaryIO:
     return open(name, "rb")
 
 
-def _read_within(stream: BinaryIO, max_bytes: int, timeout: float) -> bytes:
-    data, deadline = bytearray(), time.monotonic() + timeout
-    # read1 returns what has arrived, so that a slow URL cannot delay the checks.
-    while part := stream.read1(1 << 16):  # type: ignore[attr-defined]
-        data += part
-        if len(data) > max_bytes:
-            raise InputError(f"It has over {max_bytes:,} bytes.")
-        if time.monotonic() > deadline:
-            raise InputError(f"Fetching it takes over {timeout:g} s.")
-    return bytes(data)
+def _read(name: str, max_bytes: int) -> bytes:
+    with _open(name) as stream:
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise InputError(f"It has over {max_bytes:,} bytes.")
+    if length := getattr(stream, "length", None):  # what a URL has announced
+        raise InputError(f"It cannot be fetched: {length:,} bytes are missing.")
+    return data
+
+
+def _fetch(url: str, max_bytes: int) -> bytes:
+    """Read a URL within FETCH_TIMEOUT, its redirects and headers included."""
+    # A socket's own timeout restarts with every byte. The thread may stay behind, but
+    # as a daemon it does not keep the process running.
+    result: Future[bytes] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(_read(url, max_bytes))
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return result.result(FETCH_TIMEOUT)
+    except TimeoutError:
+        problem = f"Fetching it takes over {FETCH_TIMEOUT:g} s."
+        raise InputError(problem) from None

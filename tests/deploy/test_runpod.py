@@ -122,6 +122,8 @@ class Site(BaseHTTPRequestHandler):
         status = 302 if path in redirects else 404 if path == "/missing" else 200
         self.send_response(status)
         self.send_header("Location", redirects.get(path, ""))
+        if path == "/short":
+            self.send_header("Content-Length", "50")
         self.end_headers()
         for _ in range(600 if path == "/slow" else 1):
             data = b"x" * (MAX_BYTES + 1) if path == "/large" else b"image"
@@ -144,6 +146,11 @@ def site(monkeypatch):
         Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
+
+
+def test_body_shorter_than_its_content_length_is_refused(site):
+    with pytest.raises(fetch.FetchError, match="unreachable or too slow"):
+        fetch.fetch(f"{site.url}/short", MAX_BYTES)
 
 
 def test_file_is_fetched_directly_and_after_a_redirect(site):

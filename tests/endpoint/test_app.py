@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from werkzeug.test import create_environ, run_wsgi_app
 
 from endpoint import create_app
 from tests.support import fake_model as fake
@@ -250,3 +251,82 @@ def test_http_needs_no_torch():
 def test_json_keeps_the_order_of_its_values(client):
     text = client.post("/", data=b"text").text
     assert list(json.loads(text)) == ["title", "status", "detail"]
+
+
+ODD_HOSTS = ["xn--a", "[::", "a" * 300, "a:99999999", "é", "", "-", "my_server:8000"]
+
+
+def ask(app, method: str, host: str, **headers: str) -> tuple[int, str, str]:
+    """Return status, media type and text; Flask's own client decodes the host."""
+    environ = create_environ("/", method=method, data=IMAGE, headers=headers)
+    body, status, answered = run_wsgi_app(app, environ | {"HTTP_HOST": host})
+    return int(status[:3]), answered["Content-Type"], b"".join(body).decode()
+
+
+@pytest.mark.parametrize("host", ODD_HOSTS)
+@pytest.mark.parametrize("headers", [{}, BROWSER])
+def test_odd_host_header_is_no_error_of_the_server(app, host, headers):
+    for method in ("GET", "POST", "PUT"):
+        assert ask(app, method, host, **headers)[0] in (200, 400)
+
+
+@pytest.fixture(scope="module")
+def pinned():
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ENDPOINT_HOSTS", "API.example.com, .example.org")
+        return ready(create_app(FAKE_MODEL))
+
+
+@pytest.mark.parametrize("host", ["api.example.com:80", "example.org", "a.example.org"])
+def test_host_of_the_setting_is_served(pinned, host):
+    assert ask(pinned, "GET", host)[0] == ask(pinned, "POST", host)[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "example.com", "xn--a", ""])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_other_host_than_in_the_setting_is_refused(pinned, host, method):
+    status, kind, text = ask(pinned, method, host)
+    assert (status, kind) == (400, "application/problem+json")
+    assert json.loads(text)["detail"] == "This host name is not served here."
+    status, kind, text = ask(pinned, method, host, **BROWSER)
+    assert status == 400 and "This host name is not served here." in text
+
+
+CROSS_SITE = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},
+    {"Origin": "http://evil.example"},
+    {"Origin": "http://localhost:81"},
+    {"Origin": "null"},
+    {"Origin": "http://["},
+]
+
+
+@pytest.mark.parametrize("headers", CROSS_SITE)
+def test_cross_site_request_of_a_browser_is_refused_without_an_api_key(client, headers):
+    for method in (client.post, client.put):
+        response = method("/predict", data=IMAGE, headers=headers)
+        assert response.status_code == 403
+        assert response.json["detail"].startswith("Pages of other sites")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://localhost"},
+        {"Origin": "https://localhost"},  # behind a proxy with TLS
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://behind.a.proxy"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://my_server:8000", "Host": "my_server:8000"},
+    ],
+)
+def test_request_of_curl_and_of_the_own_page_is_answered(client, headers):
+    assert client.post("/", data=IMAGE, headers=headers).status_code == 200
+
+
+def test_cross_site_request_with_the_api_key_is_answered(monkeypatch):
+    monkeypatch.setenv("ENDPOINT_API_KEY", "secret")
+    secured = ready(create_app(FAKE_MODEL)).test_client()
+    headers = {"Sec-Fetch-Site": "cross-site", "X-API-Key": "secret"}
+    assert secured.post("/", data=IMAGE, headers=headers).status_code == 200

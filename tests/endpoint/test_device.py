@@ -30,9 +30,23 @@ def test_first_gpu_is_taken_without_gunicorn(monkeypatch):
     assert device.find_device() == "cuda:0"
 
 
-def test_wanted_device_is_taken_and_gpus_are_not_counted(monkeypatch):
+@pytest.mark.parametrize("wanted", ["cpu", "mps"])
+def test_gpus_are_not_counted_for_another_device(monkeypatch, wanted):
     monkeypatch.setattr(device, "count_gpus", None)
-    assert device.find_device("cuda:7") == "cuda:7"
+    assert device.find_device(wanted) == wanted
+
+
+@pytest.mark.parametrize("wanted", ["cuda", "cuda:0", "cuda:7"])
+def test_wanted_gpu_is_taken(monkeypatch, wanted):
+    monkeypatch.setattr(device, "count_gpus", lambda: 8)
+    assert device.find_device(wanted) == wanted
+
+
+@pytest.mark.parametrize("wanted, gpus", [("cuda", 0), ("cuda:1", 1), ("cuda:99", 8)])
+def test_gpu_that_does_not_exist_is_a_sentence(monkeypatch, wanted, gpus):
+    monkeypatch.setattr(device, "count_gpus", lambda: gpus)
+    with pytest.raises(SystemExit, match=f"^ENDPOINT_DEVICE is {wanted}, but .*\\.$"):
+        device.find_device(wanted)
 
 
 def test_only_a_missing_gpu_is_warned_about(monkeypatch, caplog):

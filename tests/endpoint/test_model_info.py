@@ -81,9 +81,9 @@ def test_info_is_shown_as_json():
 def test_model_is_loaded_from_its_module_onto_the_device(model_file, caplog):
     caplog.set_level("INFO", "endpoint")
     path = model_file(PLAIN)
-    model, info = load_model(path.stem, "cuda:3")
-    assert (model.device, info.device, info.name) == ("cuda:3", "cuda:3", path.stem)
-    assert f"Serving {path.stem} on cuda:3." in caplog.text
+    model, info = load_model(path.stem, "cpu")
+    assert (model.device, info.device, info.name) == ("cpu", "cpu", path.stem)
+    assert f"Serving {path.stem} on cpu." in caplog.text
 
 
 def test_device_is_found_if_none_is_given(model_file, monkeypatch):
@@ -92,6 +92,22 @@ def test_device_is_found_if_none_is_given(model_file, monkeypatch):
     assert (model.device, info.device) == ("x", "x")
 
 
-def test_module_that_is_missing_is_an_error():
-    with pytest.raises(ModuleNotFoundError, match="tests.nothing"):
-        load_model("tests.nothing", "cpu")
+@pytest.mark.parametrize(
+    "module, reason",
+    [
+        ("tests.nothing", "No module named 'tests.nothing'"),
+        ("nothing.at.all", "No module named 'nothing'"),
+        ("endpoint.model_info.more", "'endpoint.model_info' is not a package"),
+        ("json", "module 'json' has no attribute 'Model'"),
+    ],
+)
+def test_module_that_cannot_be_loaded_is_a_sentence(module, reason):
+    with pytest.raises(SystemExit, match=reason) as end:
+        load_model(module, "cpu")
+    assert str(end.value).startswith(f"ENDPOINT_MODULE is {module}")
+    assert str(end.value).endswith(".")
+
+
+def test_error_of_the_model_file_keeps_its_traceback(model_file):
+    with pytest.raises(ModuleNotFoundError, match="missing_package"):
+        load_model(model_file("import missing_package").stem, "cpu")

@@ -2,7 +2,9 @@
 
 import base64
 import gc
+import html
 import io
+import json
 import re
 import weakref
 
@@ -12,6 +14,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 
 from endpoint import jobs, responses
 from endpoint.decoders.image import decode_image
+from endpoint.uploads import Upload
 from tests.support.apps import app_for, ready
 from tests.support.images import make_form, make_image
 
@@ -187,3 +190,53 @@ def test_policy_allows_only_the_pages_own_script_and_style(client):
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
     assert "unsafe" not in policy and "http" not in policy
     assert not re.search(r"<script>|<style|\bon\w+=|\bstyle=", response.text)
+
+
+class Odd(Negative):
+    """A model whose answers hold what JSON lacks, and a value named error."""
+
+    example = Upload.from_file("french_bulldog.jpg")
+
+    def encode(self, image):
+        nan, infinity = float("nan"), float("inf")
+        return {"error": nan, "scores": {"a": -infinity, "b": [infinity, 1]}, "n": 2}
+
+
+@pytest.fixture(scope="module")
+def odd():
+    return ready(app_for(Odd)).test_client()
+
+
+ODD_ANSWER = {"error": None, "scores": {"a": None, "b": [None, 1]}, "n": 2}
+
+
+def strict(text: str):
+    """Read JSON that holds no NaN and no infinity."""
+
+    def refuse(name):
+        raise ValueError(name)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_nan_and_infinity_are_null_in_json(odd):
+    one = odd.post("/", headers=JSON, **make_form(make_image()))
+    assert strict(one.text) == ODD_ANSWER
+    two = odd.post("/", headers=JSON, **make_form(make_image(), make_image()))
+    assert strict(two.text) == {"predictions": [ODD_ANSWER] * 2}
+    assert "null" in odd.get("/openapi.json").text and strict(
+        odd.get("/openapi.json").text
+    )
+
+
+def test_nan_and_infinity_are_null_on_the_page(odd):
+    page = odd.post("/", headers=BROWSER, **make_form(make_image())).text
+    assert strict(html.unescape(re.search("data-item='(.*?)'", page)[1])) == ODD_ANSWER
+    assert "None" not in page and 'class="answer error"' not in page
+
+
+def test_answer_named_error_is_an_answer_in_every_format(odd):
+    for headers in ({}, JSON, BROWSER, PNG):
+        response = odd.post("/", headers=headers, **make_form(make_image()))
+        assert response.status_code == 200
+    assert odd.post("/", **make_form(make_image())).text == "nan\n"

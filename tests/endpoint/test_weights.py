@@ -294,3 +294,28 @@ def test_verbosity_of_transformers_is_restored(network, tmp_path):
     before = logging.get_verbosity()
     weights.load(type(network), tmp_path, "cpu")
     assert logging.get_verbosity() == before
+
+
+ODD_NAMES = [
+    "@",
+    "@b",
+    "a/b/c",
+    "-",
+    "a b",
+    "é",
+    "x" * 999,
+    "~/" + "x" * 300,
+    "..",
+    "~",
+]
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, "/", "/dev/null", "a\u202eb", "demo@x"])
+def test_odd_name_of_a_model_is_a_sentence(monkeypatch, name):
+    monkeypatch.setenv("ENDPOINT_MODEL", name)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(SystemExit) as end:
+        weights.resolve("owner/default", "main")
+    assert end.value.code == 3 or "\n" not in str(end.value)
+    assert end.value.code == 3 or str(end.value).endswith(weights.HINT)

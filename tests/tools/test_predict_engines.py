@@ -1,12 +1,15 @@
 """Engines of `flask predict`: a server gives the same answers as the model here."""
 
 import json
+import os
+import subprocess
 
 import pytest
 from werkzeug.wrappers import Response
 
 from endpoint import create_app
 from tests.support.apps import ready
+from tests.support.server import ROOT, SCRIPTS
 
 INFO = {"state": "ready", "accepts": "image/*", "fields": {}}
 
@@ -74,3 +77,36 @@ def test_response_that_is_not_json_fails_its_file_only(flask, folder, serve):
     status, output, errors = flask("predict", folder, "--url", serve(app))
     assert (status, output) == (1, "") and "0 done, 11 failed" in errors
     assert "30.png: The server's response is not a JSON object." in errors
+
+
+ERROR_ANSWER = """
+    class Model:
+        accepts = "text/plain"
+
+        def __init__(self, device):
+            pass
+
+        def decode(self, upload):
+            return upload.data
+
+        def predict(self, inputs):
+            return inputs
+
+        def encode(self, output):
+            return {"error": float("nan"), "n": 1}
+"""
+
+
+def test_answer_named_error_with_nan_is_an_answer_of_the_command(model_file, tmp_path):
+    text = tmp_path / "a.txt"
+    text.write_text("hello")
+    done = subprocess.run(
+        [SCRIPTS / "flask", "predict", text, "--format", "jsonl"],
+        env=os.environ
+        | {"ENDPOINT_MODULE": model_file(ERROR_ANSWER).stem, "PYTHONPATH": tmp_path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"input": str(text), "error": None, "n": 1}

@@ -1,6 +1,9 @@
 """Sources of `flask predict`: what a folder holds, and the limits of a URL."""
 
+import socket
+import threading
 import time
+from contextlib import suppress
 
 import pytest
 from werkzeug.datastructures import MultiDict
@@ -44,6 +47,37 @@ def test_url_is_fetched_within_a_limit_of_bytes(serve):
     for source, problem in problems.items():
         with pytest.raises(InputError, match=problem):
             read_source(source, FIELDS, 10_000)
+
+
+def raw_server(*parts: bytes) -> str:
+    """Serve one connection that gets the parts, one every 0.1 s, whatever it asks."""
+
+    def send(listener):
+        connection, _ = listener.accept()
+        with listener, connection, suppress(OSError):
+            connection.recv(1000)
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(0.1)
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=send, args=[listener], daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_url_whose_headers_never_end_is_given_up(monkeypatch):
+    monkeypatch.setattr(predict_sources, "FETCH_TIMEOUT", 0.5)
+    url = raw_server(b"HTTP/1.1 200 OK\r\n", *[b"X-Drip: drip\r\n"] * 90)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="Fetching it takes over 0.5 s"):
+        read_source(url, FIELDS, 10_000)
+    assert time.monotonic() - started < 3
+
+
+def test_url_that_sends_less_than_it_announced_has_no_answer():
+    url = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+    with pytest.raises(InputError, match="It cannot be fetched: .*"):
+        read_source(url, FIELDS, 10_000)
 
 
 def test_url_that_never_ends_is_given_up(serve, monkeypatch):
