@@ -59,10 +59,11 @@ ARG MODEL
 COPY --from=weights /model /model
 WORKDIR /app
 COPY demo/model demo/model
-COPY french_bulldog.jpg gunicorn.conf.py gunicorn_worker.py ./
+COPY french_bulldog.jpg gunicorn.conf.py ./
 COPY deploy deploy
 COPY tools tools
 COPY vit_gpt2 vit_gpt2
+COPY gunicorn_worker gunicorn_worker
 COPY endpoint endpoint
 # Compile here, because the image is read-only at run time.
 RUN /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .

@@ -15,7 +15,6 @@ from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
 from endpoint import responses, telemetry
 from endpoint.batcher import Batcher, State
 from endpoint.jobs import Job, NotReady
-from endpoint.limits import body_memory
 from endpoint.openapi import render_openapi
 from endpoint.uploads import parse_uploads, usage
 
@@ -46,13 +45,11 @@ def predict(route: str = "") -> Response:
     info = batcher().info
     if route and route not in info.routes:
         raise NotFound
-    with body_memory(request, current_app.config["DEADLINE"]):
-        uploads = parse_uploads(request, info.accepts, route)
-        # Later files of a request wait for a free slot of the queue.
-        jobs = [
-            batcher().submit(up, new_job(), wait=up is not uploads[0]) for up in uploads
-        ]
-        del uploads
+    uploads = parse_uploads(request, info.accepts, route)
+    # Later files of a request wait for a free slot of the queue.
+    jobs = [
+        batcher().submit(up, new_job(), wait=up is not uploads[0]) for up in uploads
+    ]
     answers = [collect(job) for job in jobs]
     if len(answers) == 1 and isinstance(answers[0], HTTPException):
         return responses.error_response(answers[0])

@@ -3,7 +3,6 @@
 import gc
 import logging
 import math
-import mmap
 import os
 import re
 import threading
@@ -31,8 +30,6 @@ OUT_OF_MEMORY = re.compile("MemoryError|out of memory|ALLOC_FAILED|ailed to allo
 OOM_COOLDOWN = 60.0  # seconds of smaller batches after memory ran out
 DRAIN_SECONDS = 1.0  # for the last error responses to leave before the process ends
 EXIT_CRASHED = 1  # gunicorn replaces a worker that exits with this status
-RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
-was_loaded = mmap.mmap(-1, 1)  # by any worker: they are forked after the import
 
 
 class State(StrEnum):
@@ -127,7 +124,7 @@ class Batcher:
         self.queue = JobQueue(settings.queue)
         self.runner = Runner(self.queue, settings)
         self.deadline = settings.deadline  # seconds
-        self._load, self._exit = load, exit
+        self._load, self.exit = load, exit
         self._aborting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -208,7 +205,6 @@ class Batcher:
             input = self.model.decode(self.info.example)
             [self.example_output] = self.model.predict([input])
         self.state, self.reason = State.READY, "The model is ready"
-        was_loaded[0] = 1
         telemetry.ready.set(1)
 
     def _watch(self) -> None:
@@ -228,15 +224,5 @@ class Batcher:
         telemetry.ready.set(0)
         for job in [*self.runner.running, *self.queue.drain()]:
             job.finish(error=jobs.NotReady(reason))
-        drain_and_exit(self._exit, status)
-
-
-def drain_and_exit(exit: Callable[[int], Any], status: int) -> None:
-    """End the process; a model that was loaded before may be loaded again."""
-    if status == EXIT_BOOT_FAILED and was_loaded[0]:
-        log.warning("The model will be loaded again in %g s.", RETRY_SECONDS)
-        time.sleep(RETRY_SECONDS)
-        status = EXIT_CRASHED
-    else:
         time.sleep(DRAIN_SECONDS)
-    exit(status)
+        self.exit(status)

@@ -54,12 +54,10 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     from transformers.utils import logging  # takes a second; not all models need it
 
     logging.disable_progress_bar()  # Loading takes seconds.
-    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # The report is read below.
     network, report = network_class.from_pretrained(
         folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
     )
-    logging.set_verbosity(verbosity)
     network = network.eval().to(device)
     floats = [(n, w) for n, w in network.state_dict().items() if w.is_floating_point()]
     problems = {

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 from werkzeug.exceptions import HTTPException, abort
 
-from endpoint.limits import TimedBytesIO, decode_slot
+from endpoint.limits import TimedBytesIO, small_slots
 from endpoint.uploads import Upload
 
 AUDIO_MAGIC = re.compile(rb"(?s)fLaC|OggS|RIFF....WAVE")  # the first bytes of a file
@@ -34,7 +34,8 @@ def decode_audio(upload: Upload, rate: int, max_seconds: float = 60.0) -> np.nda
     """
     if not AUDIO_MAGIC.match(upload.data):
         abort(415, "Not supported audio: send WAV, FLAC or OGG.")
-    with decode_slot(upload.check):
+    with small_slots:
+        upload.check()
         return _decode(upload.data, rate, max_seconds)
 
 

@@ -7,7 +7,7 @@ from PIL import Image, UnidentifiedImageError
 from werkzeug.exceptions import HTTPException, abort
 
 from endpoint.decoders.image_header import MAX_SIDE, open_image
-from endpoint.limits import decode_slot, large_slots
+from endpoint.limits import large_slots, small_slots
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 
@@ -24,7 +24,8 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     """
     max_pixels = read_settings().max_pixels
     try:
-        with decode_slot(upload.check):
+        with small_slots:
+            upload.check()
             image, pixels = open_image(upload.data, max_pixels, min_side)
             if pixels <= LARGE_PIXELS:
                 return _load_upright(image)

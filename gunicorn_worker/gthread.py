@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import logging
+import mmap
 import resource
 import select
 import selectors
@@ -16,13 +18,17 @@ from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from endpoint.batcher import EXIT_CRASHED, State
+from endpoint.settings import EXIT_BOOT_FAILED
 from endpoint.telemetry import formatter
+from gunicorn_worker.bodies import call_with_memory
 
 # Seconds that a client has in total to send the head of a request, to send its body,
 # to receive the response, and to close a connection that we end.
 HEAD_TIMEOUT, BODY_TIMEOUT, RESPONSE_TIMEOUT, CLOSE_TIMEOUT = 10, 60, 30, 3
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
+RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
 
 
 class Clients:
@@ -74,6 +80,7 @@ class TimeoutThreadWorker(ThreadWorker):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.clients = Clients()
+        self.batcher: Any = None
         self.local = threading.local()
 
     def init_process(self) -> None:
@@ -94,6 +101,8 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
+        self.batcher = self.wsgi.extensions["batcher"]
+        self.batcher.exit = end_process
         self.wsgi: Any = partial(self.call_application, self.wsgi)
 
     def accept(self, listener: socket.socket) -> None:
@@ -166,7 +175,7 @@ class TimeoutThreadWorker(ThreadWorker):
             self.clients.wait_for(conn, RESPONSE_TIMEOUT, socket.SHUT_RDWR)
             return start_response(*args, **options)
 
-        return application(environ, start)
+        return call_with_memory(application, environ, start)
 
     def murder_pending(self) -> None:
         """End overdue connections; gunicorn calls this at least once a second."""
@@ -175,6 +184,8 @@ class TimeoutThreadWorker(ThreadWorker):
                 conn.timeout = 0
         super().murder_pending()
         self.clients.end_overdue()
+        if self.batcher and self.batcher.state == State.READY:
+            was_loaded[0] = 1
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.clients.stopped = min(self.clients.stopped, time.monotonic())
@@ -182,6 +193,22 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         _exit(0)  # gunicorn's own handler can deadlock with its thread pool.
+
+
+was_loaded = mmap.mmap(-1, 1)  # by any worker: they are forked after the import
+
+
+def end_process(status: int) -> None:
+    """End the worker; a model that was loaded before may be loaded again.
+
+    At EXIT_BOOT_FAILED gunicorn would end all workers.
+    """
+    if status == EXIT_BOOT_FAILED and was_loaded[0]:
+        message = "The model will be loaded again in %g s."
+        logging.getLogger("endpoint").warning(message, RETRY_SECONDS)
+        time.sleep(RETRY_SECONDS)
+        status = EXIT_CRASHED
+    _exit(status)
 
 
 class EndpointLogger(Logger):

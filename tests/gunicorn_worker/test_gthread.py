@@ -19,8 +19,8 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.workers.gthread import ThreadWorker
 
-import gunicorn_worker
 from endpoint import telemetry
+from gunicorn_worker import gthread
 from tests.support.apps import wait_until
 
 
@@ -42,7 +42,7 @@ def serve(monkeypatch):
     def start(application=echo, **limits) -> Running:
         quick = {"STOP_TIMEOUT": 0.2, "CLOSE_TIMEOUT": 0.2}
         for name, seconds in (quick | limits).items():
-            monkeypatch.setattr(gunicorn_worker, name, seconds)
+            monkeypatch.setattr(gthread, name, seconds)
         workers.append(Running(application))
         return workers[-1]
 
@@ -61,8 +61,8 @@ class Running:
             config.set(name, value)
         listener = socket.create_server(("127.0.0.1", 0))
         self.address = listener.getsockname()
-        log = gunicorn_worker.EndpointLogger(config)
-        self.worker = worker = gunicorn_worker.TimeoutThreadWorker(
+        log = gthread.EndpointLogger(config)
+        self.worker = worker = gthread.TimeoutThreadWorker(
             1, os.getppid(), [listener], None, 30, config, log
         )
         worker.tpool = worker.get_thread_pool()
@@ -283,7 +283,7 @@ def test_limits_hold_with_tls(serve, tmp_path, monkeypatch):
     command = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=a -days 1".split()
     command += ["-keyout", files["keyfile"], "-out", files["certfile"]]
     subprocess.run(command, check=True, capture_output=True)
-    monkeypatch.setattr(gunicorn_worker, "HEAD_TIMEOUT", 1)
+    monkeypatch.setattr(gthread, "HEAD_TIMEOUT", 1)
     running = Running(echo, **files)
     context = ssl.create_default_context(cafile=files["certfile"])
     context.check_hostname = False
@@ -315,30 +315,30 @@ def test_application_can_check_whether_its_client_is_connected(serve):
 
 def test_open_connection_is_not_disconnected(connection):
     server, client = connection
-    assert not gunicorn_worker.is_disconnected(server)
+    assert not gthread.is_disconnected(server)
     client.sendall(b"the next request")
-    assert not gunicorn_worker.is_disconnected(server)
+    assert not gthread.is_disconnected(server)
 
 
 def test_closed_connection_is_disconnected(connection):
     server, client = connection
     client.sendall(b"data that was not read")
     client.close()
-    wait_until(lambda: gunicorn_worker.is_disconnected(server))
+    wait_until(lambda: gthread.is_disconnected(server))
 
 
 def test_reset_connection_is_disconnected(connection):
     server, client = connection
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
-    wait_until(lambda: gunicorn_worker.is_disconnected(server))
+    wait_until(lambda: gthread.is_disconnected(server))
 
 
 def test_drain_reads_what_the_client_still_sends(connection):
     server, client = connection
     sent = threading.Thread(target=send_and_close, args=[client, bytes(10_000_000)])
     sent.start()
-    gunicorn_worker.drain(server)
+    gthread.drain(server)
     sent.join()
     assert server.recv(1) == b""
 
@@ -350,21 +350,21 @@ def send_and_close(client: socket.socket, data: bytes) -> None:
 
 
 def test_drain_ends_without_the_client(connection, monkeypatch):
-    monkeypatch.setattr(gunicorn_worker, "CLOSE_TIMEOUT", 0.05)
+    monkeypatch.setattr(gthread, "CLOSE_TIMEOUT", 0.05)
     server, client = connection
-    gunicorn_worker.drain(server)
+    gthread.drain(server)
     assert server.recv(1) == b""  # Nothing more can be received.
 
 
 def test_drain_accepts_a_connection_that_is_gone(connection):
     server, client = connection
     server.close()
-    gunicorn_worker.drain(server)
+    gthread.drain(server)
 
 
 def test_quit_signal_ends_the_process_at_once(serve, monkeypatch):
     statuses = []
-    monkeypatch.setattr(gunicorn_worker, "_exit", statuses.append)
+    monkeypatch.setattr(gthread, "_exit", statuses.append)
     serve().worker.handle_quit(3, None)
     assert statuses == [0]
 
@@ -373,7 +373,7 @@ def test_quit_signal_ends_the_process_at_once(serve, monkeypatch):
 def test_gunicorn_logs_in_the_format_of_the_endpoint(monkeypatch, value):
     monkeypatch.setenv("ENDPOINT_LOG", value)
     monkeypatch.setattr(logging.getLogger("gunicorn.error"), "handlers", [])
-    logger = gunicorn_worker.EndpointLogger(Config())
+    logger = gthread.EndpointLogger(Config())
     (handler,) = logger.error_log.handlers
     assert type(handler.formatter) is type(telemetry.formatter())
     record = logging.LogRecord("a", logging.INFO, "", 1, "Booting", None, None)
