@@ -64,6 +64,7 @@ with contextlib.redirect_stderr(io.StringIO()) as sentence:
             logging.critical(sentence.getvalue().strip())
         else:
             sys.__stderr__.write(sentence.getvalue())
+        shutil.rmtree(os.environ.get(METRICS, ""), ignore_errors=True)
         raise
 
 wsgi_app = "endpoint:serve()"
