@@ -6,7 +6,6 @@ from functools import partial
 import click
 from flask import Flask
 from flask.helpers import get_debug_flag
-from flask.json.provider import DefaultJSONProvider
 from werkzeug.serving import is_running_from_reloader
 
 from endpoint.app import routes
@@ -26,8 +25,8 @@ def create_app(module: str | None = None) -> Flask:
     module = module or settings.module
     app = Flask("endpoint")
     app.request_class = InMemoryRequest
-    app.json = json = DefaultJSONProvider(app)
-    json.sort_keys = False  # The first value of an answer is its plain text.
+    # The first value of an answer is its plain text.
+    setattr(app.json, "sort_keys", False)
     app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
     app.config.update(MODULE=module, MAX_FORM_PARTS=100)
     # An empty list allows every host.

@@ -172,14 +172,10 @@ class Batcher:
         return job
 
     def _decode(self, upload: Any, job: Job) -> None:
-        def check() -> None:
-            if job.finish_if_stale():
-                job.result()  # raises the reason
-
-        check()
+        job.check()
         job.enter("decode")
         if isinstance(upload, Upload):
-            upload = replace(upload, check=check)
+            upload = replace(upload, check=job.check)
         job.input = self.model.decode(upload)
         job.key = self.info.batch_key(job.input)
 

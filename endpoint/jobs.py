@@ -73,6 +73,11 @@ class Job:
             if reason := DROP_REASONS.get(type(error)):
                 telemetry.dropped.labels(reason).inc()
 
+    def check(self) -> None:
+        """Raise if nobody waits for the job any more."""
+        if self.finish_if_stale():
+            self.result()
+
     def finish_if_stale(self) -> bool:
         """Finish a job that nobody waits for any more."""
         if time.monotonic() > self.deadline:

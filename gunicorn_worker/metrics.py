@@ -31,13 +31,13 @@ def make_folder() -> None:
 
 def start_worker() -> str:
     """Reserve space for this process; return why it has no metrics, else ""."""
-    import prometheus_client.values
+    from prometheus_client import values
 
     try:
         if FOLDER in os.environ:
             _reserve_space()
     except OSError as error:
-        prometheus_client.values.MmapedDict = NoMetrics
+        setattr(values, "MmapedDict", NoMetrics)
         return str(error)
     return ""
 

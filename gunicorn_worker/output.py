@@ -9,6 +9,7 @@ import threading
 
 from endpoint.settings import Settings, read_settings
 from endpoint.telemetry import configure_logging
+from gunicorn_worker import metrics
 
 
 def read_settings_and_log() -> Settings:
@@ -21,7 +22,8 @@ def read_settings_and_log() -> Settings:
             if os.environ.get("ENDPOINT_LOG", "").strip() == "json":
                 logging.critical(sentence.getvalue().strip())
             else:
-                sys.__stderr__.write(sentence.getvalue())
+                print(sentence.getvalue(), end="", file=sys.__stderr__)
+            metrics.remove_folder()
             raise
 
 

@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from werkzeug.exceptions import HTTPException, abort
 
 from endpoint.decoders.image_header import MAX_SIDE, open_image
@@ -12,8 +12,6 @@ from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 
 LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
-# The value of the EXIF orientation to the transposition that turns an image upright.
-UPRIGHT = dict(zip(range(2, 9), map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2))))
 
 
 def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
@@ -51,10 +49,9 @@ def _decode_large(upload: Upload, max_pixels: int, min_side: int | None) -> Imag
 
 def _load_upright(image: Image.Image) -> Image.Image:
     image.load()
-    rgb = _to_rgb(image)
-    with suppress(Exception):  # Most images need no turn; a corrupt EXIF is ignored.
-        return rgb.transpose(UPRIGHT[image.getexif()[0x0112]])
-    return rgb
+    with suppress(Exception):  # A corrupt EXIF block is ignored.
+        ImageOps.exif_transpose(image, in_place=True)
+    return _to_rgb(image)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

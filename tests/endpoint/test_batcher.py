@@ -7,7 +7,6 @@ import time
 import pytest
 
 from endpoint import batcher as module
-from endpoint import weights
 from endpoint.batcher import Batcher
 from endpoint.jobs import (
     ClientDisconnected,
@@ -58,7 +57,6 @@ class Upper:
 @pytest.fixture(autouse=True)
 def no_drain(monkeypatch):
     monkeypatch.setattr(module, "DRAIN_SECONDS", 0)
-    monkeypatch.setattr(module, "was_loaded", bytearray(1))
 
 
 @pytest.fixture
@@ -399,36 +397,6 @@ def test_model_that_cannot_load_ends_the_process(error, caplog):
     assert exits == [module.EXIT_BOOT_FAILED] and batcher.health()[0] == "failed"
     critical = [each for each in caplog.records if each.levelno == logging.CRITICAL]
     assert len(critical) == 1 and str(error) in critical[0].getMessage()
-
-
-UNABLE = {
-    "the folder is missing": weights.ModelUnavailable("There is no folder model."),
-    "the weights are truncated": weights.ModelUnavailable("model.bin is truncated."),
-    "the weights are NaN": weights.ModelUnavailable("Weights that are not finite."),
-    "the module raises": ValueError("cause"),
-    "the device is gone": SystemExit("ENDPOINT_DEVICE is cuda, but there are 0 GPUs."),
-}
-
-
-@pytest.mark.parametrize("what", UNABLE)
-def test_model_that_was_loaded_before_is_retried_after_a_while(
-    what, caplog, monkeypatch, model
-):
-    def load():
-        raise UNABLE[what]
-
-    exits, end = [], threading.Event()
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.2)
-    started(model)  # another worker
-    batcher = Batcher(load, ModelInfo("upper"), Settings(), exits.append)
-    batcher.start()
-    wait_until(lambda: batcher.health()[0] == "failed")
-    assert batcher.health()[1] == "The model cannot be loaded" and not exits
-    assert not end.wait(0.1) and not exits  # It answers with the reason meanwhile.
-    wait_until(lambda: exits)
-    assert exits == [module.EXIT_CRASHED]
-    [retry] = [text for text in caplog.messages if "loaded again" in text]
-    assert retry == "The model will be loaded again in 0.2 s."
 
 
 def test_cause_of_a_failure_is_not_shown_to_clients(caplog):

@@ -14,6 +14,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
@@ -380,3 +381,26 @@ def test_gunicorn_logs_in_the_format_of_the_endpoint(monkeypatch, value):
     line = handler.format(record)
     if value == "json":
         assert json.loads(line)["message"] == "Booting"
+
+
+@pytest.mark.parametrize("loaded, slept, status", [(0, [], 3), (1, [10.0], 1)])
+def test_worker_is_retried_only_if_the_model_was_loaded_before(
+    monkeypatch, caplog, loaded, slept, status
+):
+    statuses, pauses = [], []
+    monkeypatch.setattr(gthread, "was_loaded", bytearray([loaded]))
+    monkeypatch.setattr(gthread, "_exit", statuses.append)
+    monkeypatch.setattr(gthread.time, "sleep", pauses.append)
+    gthread.end_process(3)
+    assert (pauses, statuses) == (slept, [status])
+    assert ("The model will be loaded again in 10 s." in caplog.messages) == loaded
+
+
+def test_worker_remembers_that_the_model_was_loaded(serve, monkeypatch):
+    monkeypatch.setattr(gthread, "was_loaded", bytearray(1))
+    running = serve()
+    running.worker.batcher = SimpleNamespace(state="loading")
+    assert b"200 OK" in running.get()
+    assert gthread.was_loaded[0] == 0
+    running.worker.batcher.state = "ready"
+    wait_until(lambda: gthread.was_loaded[0])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from endpoint import responses
+from gunicorn_worker import metrics
 from tests.stress.process import worker_pid
 from tests.support.apps import FAKE_MODEL, wait_until
 from tests.support.images import make_image
@@ -42,14 +43,12 @@ def test_files_of_a_process_are_reserved(gunicorn):
         f"{kind}_{os.getpid()}.db" for kind in ("counter", "gauge_livesum", "histogram")
     ]
     assert [file.name for file in files] == names
-    assert all(
-        file.stat().st_blocks * 512 >= gunicorn["METRICS_BYTES"] for file in files
-    )
+    assert all(file.stat().st_blocks * 512 >= metrics.FILE_BYTES for file in files)
 
 
 def test_folder_of_metrics_is_kept_by_a_reload(gunicorn):
     folder = os.environ[METRICS]
-    gunicorn["make_metrics_folder"]()
+    metrics.make_folder()
     assert os.environ[METRICS] == folder
 
 
