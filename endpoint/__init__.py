@@ -25,8 +25,7 @@ def create_app(module: str | None = None) -> Flask:
     module = module or settings.module
     app = Flask("endpoint")
     app.request_class = InMemoryRequest
-    # The first value of an answer is its plain text.
-    setattr(app.json, "sort_keys", False)
+    setattr(app.json, "sort_keys", False)  # An answer's first value is its text.
     app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
     app.config.update(MODULE=module, MAX_FORM_PARTS=100)
     # An empty list allows every host.

@@ -59,8 +59,8 @@ def predict(route: str = "") -> Response:
 def authorize() -> None:
     """Raise 401 for a request without the API key, 403 for another site's page."""
     key = current_app.config["API_KEY"]
-    site, origin = map(request.headers.get, ("Sec-Fetch-Site", "Origin"))
-    host = request.headers.get("Host")
+    names = ("Sec-Fetch-Site", "Origin", "Host")
+    site, origin, host = map(request.headers.get, names)
     is_foreign = bool(origin) and str(origin).partition("://")[2] != host
     if not key and (site == "cross-site" if site else is_foreign):
         raise Forbidden("Pages of other sites may send requests only with an API key.")

@@ -15,7 +15,6 @@ class Commands(AppGroup):
         return [name for name in NAMES if (TOOLS / f"{name}.py").is_file()]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        exists = name in self.list_commands(ctx)
-        return (
-            getattr(importlib.import_module(f"tools.{name}"), name) if exists else None
-        )
+        if name not in self.list_commands(ctx):
+            return None
+        return getattr(importlib.import_module(f"tools.{name}"), name)

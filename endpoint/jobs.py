@@ -30,15 +30,13 @@ class PredictionFailed(Exception):
 class DeadlineExceeded(Exception):
     """The deadline passed before there was an output."""
 
+    drop_reason = "deadline"
+
 
 class ClientDisconnected(Exception):
     """The client closed its connection before its input was run."""
 
-
-DROP_REASONS: dict[Any, str] = {
-    DeadlineExceeded: "deadline",
-    ClientDisconnected: "disconnected",
-}
+    drop_reason = "disconnected"
 
 
 class Job:
@@ -70,7 +68,7 @@ class Job:
         with suppress(InvalidStateError):
             self._future.set_result((output, error))
             self.enter("done")
-            if reason := DROP_REASONS.get(type(error)):
+            if reason := getattr(error, "drop_reason", ""):
                 telemetry.dropped.labels(reason).inc()
 
     def check(self) -> None:

@@ -4,7 +4,6 @@ import base64
 import io
 import mimetypes
 import re
-import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,9 +140,7 @@ def json_files(body: dict[str, Any], kind: str) -> list[tuple[bytes, str]]:
     start, media_type = (prefix.end(), prefix[1]) if prefix else (0, "")
     try:
         # Line breaks are usual in base64; any other foreign character is a mistake.
-        digits = (
-            text[start:].encode("ascii").translate(None, string.whitespace.encode())
-        )
+        digits = text[start:].encode("ascii").translate(None, b" \t\r\n")
         with json_turn:
             data = base64.b64decode(digits, validate=True)
     except ValueError:

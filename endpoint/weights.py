@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -67,21 +68,20 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
     }
     for problem, names in problems.items():
         if names:
-            shown = shorten(sorted(names))
-            raise ModelUnavailable(f"The model in {folder} has {problem} for {shown}.")
+            problem += f" for {shorten(names)}"
+            raise ModelUnavailable(f"The model in {folder} has {problem}.")
     return network
 
 
 def is_finite(weights: Any) -> bool:
-    """Tell whether a tensor holds no NaN and no infinity."""
     # The sum is 12 times faster, and finite only then; a large sum may overflow.
     return bool(weights.sum().isfinite()) or bool(weights.isfinite().all())
 
 
-def shorten(names: list[str]) -> str:
+def shorten(names: Collection[str]) -> str:
     """Return three names and how many more there are."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(sorted(names)[:3]) + more
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -4,8 +4,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from endpoint import weights
-from endpoint.decoders.text import decode_text
 from endpoint.uploads import Upload
+from examples.decode_text import decode_text
 
 CHECKPOINT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # on the hub
 REVISION = "714eb0fa89d2f80546fda750413ed43d93601a13"

@@ -84,9 +84,7 @@ class TimeoutThreadWorker(ThreadWorker):
         self.local = threading.local()
 
     def init_process(self) -> None:
-        with contextlib.suppress(ValueError, OSError):  # macOS has a limit of its own.
-            _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        raise_file_limit()
         for each in self.sockets:  # Connections inherit this.
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         super().init_process()
@@ -193,6 +191,13 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         _exit(0)  # gunicorn's own handler can deadlock with its thread pool.
+
+
+def raise_file_limit() -> None:
+    """Let the process open as many files and connections as the system allows."""
+    with contextlib.suppress(ValueError, OSError):  # macOS has a limit of its own.
+        _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
 was_loaded = mmap.mmap(-1, 1)  # by any worker: they are forked after the import

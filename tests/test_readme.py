@@ -93,7 +93,8 @@ def test_modules_in_commands_exist():
 
 
 def test_messages_are_those_of_the_code():
-    files = (*ENDPOINT.rglob("*.py"), ROOT / "gunicorn.conf.py")
+    worker = ROOT / "gunicorn_worker"
+    files = (*ENDPOINT.rglob("*.py"), *worker.glob("*.py"), ROOT / "gunicorn.conf.py")
     source = "".join(path.read_text() for path in files)
     source = re.sub(r'"\s+f?"', "", source)  # strings that continue on another line
     messages = list(rows(section("docs/troubleshooting.md", "| message")))[1:]

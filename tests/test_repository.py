@@ -69,9 +69,10 @@ def imported_packages(path: str) -> set[str]:
 def test_reading_path_is_short():
     lines = {name: count_lines(f"endpoint/{name}.py") for name in READING_PATH}
     assert sum(lines.values()) <= 1000, lines
-    # The batcher's jobs and the attributes of a model have files of their own.
-    more = count_lines("endpoint/jobs.py") + count_lines("endpoint/model_info.py")
-    assert sum(lines.values()) + more <= 1170
+    # These have files of their own, which the path's files lead to.
+    more = ("jobs", "model_info", "limits", "decoders/image_header")
+    lines |= {name: count_lines(f"endpoint/{name}.py") for name in more}
+    assert sum(lines.values()) <= 1260, lines
 
 
 def test_endpoint_is_short():

@@ -1,1 +1,0 @@
-"""Decoders: the bytes of an upload to an image or a text, or a 4xx."""

@@ -11,8 +11,6 @@ from endpoint.limits import large_slots, small_slots
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 
-LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
-
 
 def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     """Return the upload's first frame, upright, in RGB and fully decoded, or a 4xx.
@@ -24,8 +22,8 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     try:
         with small_slots:
             upload.check()
-            image, pixels = open_image(upload.data, max_pixels, min_side)
-            if pixels <= LARGE_PIXELS:
+            image, is_large = open_image(upload.data, max_pixels, min_side)
+            if not is_large:
                 return _load_upright(image)
             del image  # It may hold a canvas for all of its pixels.
         return large_slots.submit(_decode_large, upload, max_pixels, min_side).result()

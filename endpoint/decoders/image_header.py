@@ -12,6 +12,7 @@ from endpoint.limits import MAX_CPU_SECONDS, TimedBytesIO
 
 # Pillow's other decoders have a history of security holes; EPS starts a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
 MAX_SIDE = 65_536  # pixels; decoders spend time on each row, however short it is.
 MAX_SCANNED_PIXELS = 1_000_000_000  # libjpeg goes over the whole image once a scan.
 MAX_TAG_BYTES = 400_000  # of numbers, in one directory of a TIFF or of EXIF
@@ -37,11 +38,8 @@ setattr(TiffImagePlugin, "ImageFileDirectory_v2", SmallDirectory)
 
 def open_image(
     data: bytes, max_pixels: int, min_side: int | None
-) -> tuple[Image.Image, int]:
-    """Return an image and how many pixels will be decoded, or raise.
-
-    With `min_side` a JPEG is decoded at a fraction of its size.
-    """
+) -> tuple[Image.Image, bool]:
+    """Return an image and whether it is large; raise if it costs too much."""
     Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow checks the frames inside a file.
     file = TimedBytesIO(data, seconds=0.2)  # for the header
     image = Image.open(file, formats=FORMATS)
@@ -60,4 +58,5 @@ def open_image(
     if min_side:
         image.draft(None, (min_side, min_side))
     file.deadline += MAX_CPU_SECONDS
-    return image, max(width * height * scans // 8, image.width * image.height)
+    pixels = max(width * height * scans // 8, image.width * image.height)
+    return image, pixels > LARGE_PIXELS

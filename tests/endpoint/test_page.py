@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from endpoint.decoders.image import decode_image
-from endpoint.decoders.text import decode_text
+from examples.decode_text import decode_text
 from tests.support import fake_model as fake
 from tests.support.apps import FAKE_MODEL, app_for, http_server, ready
 from tests.support.images import make_image

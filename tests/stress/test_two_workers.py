@@ -7,8 +7,6 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.support.apps import wait_until
 from tests.support.images import BULLDOG, CAPTION
 from tests.support.server import ROOT, Server
@@ -26,33 +24,20 @@ def ready_workers(server: Server) -> float:
     return float(next(x for x in lines if x.startswith("endpoint_ready ")).split()[1])
 
 
-def remove(folder: Path) -> None:
-    folder.rename(folder.with_suffix(".away"))
-
-
-def truncate(folder: Path) -> None:
-    # A new file: the other worker has mapped the old one into its memory.
-    file = folder / "model.safetensors"
-    file.with_suffix(".new").write_bytes(file.read_bytes()[:1000])
-    file.with_suffix(".new").rename(file)
-
-
-@pytest.mark.parametrize("break_model", [remove, truncate])
-def test_worker_that_cannot_load_comes_back_and_the_other_serves(tmp_path, break_model):
+def test_worker_that_cannot_load_comes_back_and_the_other_serves(tmp_path):
     model, kept = tmp_path / "model", tmp_path / "kept"
     for folder in (model, kept):
         shutil.copytree(ROOT / "demo" / "model", folder)
     with Server("gunicorn", "--workers", "2", ENDPOINT_MODEL=model) as server:
         server.wait_for(200)
         wait_until(lambda: ready_workers(server) == 2, 60)
-        break_model(model)
+        model.rename(tmp_path / "away")
         os.kill(workers(server)[0], signal.SIGKILL)
         server.wait_for_log("The model will be loaded again in 10 s.")
         answers = [server.curl("-F", f"file=@{BULLDOG}", "/") for _ in range(20)]
         assert f"{CAPTION}\n" in answers  # from the other worker
         refused = {text for text in answers if text != f"{CAPTION}\n"}
         assert all("The model cannot be loaded" in text for text in refused)
-        shutil.rmtree(model, ignore_errors=True)
         kept.rename(model)
         wait_until(lambda: ready_workers(server) == 2, 60)
         assert server.process.poll() is None and "Traceback" not in server.log

@@ -5,8 +5,8 @@ import io
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from endpoint.decoders.text import decode_text
 from endpoint.uploads import Upload
+from examples.decode_text import decode_text
 from tests.support.images import make_image
 from tests.support.uploads import parse, refusal
 
