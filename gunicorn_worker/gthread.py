@@ -160,10 +160,7 @@ class TimeoutThreadWorker(ThreadWorker):
     def call_application(
         self, application: Any, environ: Any, start_response: Any
     ) -> Any:
-        """Call a WSGI application that tells when it has received the body.
-
-        It can ask whether its client is disconnected.
-        """
+        """Call a WSGI application that tells when it has received the body."""
         conn = self.local.conn
         self.clients.wait_for(conn, BODY_TIMEOUT)
         environ["endpoint.body_received"] = partial(self.clients.is_done, conn)
