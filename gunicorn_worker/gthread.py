@@ -8,6 +8,7 @@ import resource
 import select
 import selectors
 import socket
+import sys
 import threading
 import time
 from functools import partial
@@ -28,6 +29,7 @@ from gunicorn_worker.bodies import call_with_memory
 HEAD_TIMEOUT, BODY_TIMEOUT, RESPONSE_TIMEOUT, CLOSE_TIMEOUT = 10, 60, 30, 3
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
+SWITCH_INTERVAL = 0.0002  # seconds that the model's thread waits for a busy thread
 RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
 
 
@@ -85,6 +87,7 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def init_process(self) -> None:
         raise_file_limit()
+        sys.setswitchinterval(SWITCH_INTERVAL)
         for each in self.sockets:  # Connections inherit this.
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         super().init_process()
