@@ -30,6 +30,7 @@ HEAD_TIMEOUT, BODY_TIMEOUT, RESPONSE_TIMEOUT, CLOSE_TIMEOUT = 10, 60, 30, 3
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 SWITCH_INTERVAL = 0.0002  # seconds that the model's thread waits for a busy thread
+OTHER_FILES = 64  # that a process has open beside its connections
 RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
 
 
@@ -86,7 +87,7 @@ class TimeoutThreadWorker(ThreadWorker):
         self.local = threading.local()
 
     def init_process(self) -> None:
-        raise_file_limit()
+        self.worker_connections = raise_file_limit(self.worker_connections)
         sys.setswitchinterval(SWITCH_INTERVAL)
         for each in self.sockets:  # Connections inherit this.
             each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
@@ -193,11 +194,14 @@ class TimeoutThreadWorker(ThreadWorker):
         _exit(0)  # gunicorn's own handler can deadlock with its thread pool.
 
 
-def raise_file_limit() -> None:
-    """Let the process open as many files and connections as the system allows."""
+def raise_file_limit(connections: int) -> int:
+    """Allow as many open files as the system does; return how many connections fit."""
     with contextlib.suppress(ValueError, OSError):  # macOS has a limit of its own.
         _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        if limit != resource.RLIM_INFINITY:
+            return min(connections, limit - OTHER_FILES)
+    return connections
 
 
 was_loaded = mmap.mmap(-1, 1)  # by any worker: they are forked after the import

@@ -412,3 +412,14 @@ def test_worker_remembers_that_the_model_was_loaded(serve, monkeypatch):
     assert gthread.was_loaded[0] == 0
     running.worker.batcher.state = "ready"
     wait_until(lambda: gthread.was_loaded[0])
+
+
+def test_connections_fit_into_the_limit_of_open_files(monkeypatch):
+    limits = []
+    monkeypatch.setattr(gthread.resource, "getrlimit", lambda kind: (256, 1024))
+    monkeypatch.setattr(
+        gthread.resource, "setrlimit", lambda *args: limits.append(args)
+    )
+    assert gthread.raise_file_limit(640) == 640
+    assert gthread.raise_file_limit(2000) == 1024 - gthread.OTHER_FILES
+    assert {limit for _, limit in limits} == {(1024, 1024)}
