@@ -32,8 +32,7 @@ class Upload:
     media_type: str = OCTETS
     fields: Values = field(default_factory=MultiDict)
     route: str = ""  # what follows /predict/ in the URL
-    # Raises if nobody waits for the answer any more.
-    check: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+    check: Callable[[], None] = lambda: None  # raises once nobody waits any more
 
     @classmethod
     def from_file(cls, path: str | Path, **fields: Any) -> "Upload":

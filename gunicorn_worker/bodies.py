@@ -14,16 +14,20 @@ _used = 0  # bytes
 
 
 def call_with_memory(
-    application: Callable[[Any, Any], Iterable[bytes]], environ: Any, start: Any
+    application: Callable[[Any, Any], Iterable[bytes]],
+    environ: Any,
+    start: Any,
+    max_body: int = MEMORY,
 ) -> Iterable[bytes]:
     """Call a WSGI application once there is memory for the body of the request.
 
-    A small body never waits; a large one is refused after WAIT_SECONDS.
+    A small body never waits, nor does one over `max_body`, which is not read. Others
+    are refused after WAIT_SECONDS.
     """
     global _used
     chunked = "HTTP_TRANSFER_ENCODING" in environ
     size = MEMORY // 16 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
-    size = 0 if size <= SMALL_BODY else min(size, MEMORY)
+    size = min(size, MEMORY) if SMALL_BODY < size <= max_body else 0
     with _changed:
         if not _changed.wait_for(lambda: _used + size <= MEMORY, WAIT_SECONDS):
             return _refuse(start)
@@ -38,6 +42,7 @@ def call_with_memory(
 
 def _refuse(start: Any) -> Iterable[bytes]:
     problem = {"title": "Service Unavailable", "status": 503, "detail": BUSY}
+    body = json.dumps(problem).encode() + b"\n"
     headers = [("Content-Type", "application/problem+json"), ("Retry-After", "5")]
-    start("503 Service Unavailable", [*headers, ("Connection", "close")])
-    return [json.dumps(problem).encode() + b"\n"]
+    start("503 Service Unavailable", [*headers, ("Content-Length", str(len(body)))])
+    return [body]

@@ -8,6 +8,7 @@ import resource
 import select
 import selectors
 import socket
+import struct
 import sys
 import threading
 import time
@@ -22,11 +23,12 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 from endpoint.batcher import EXIT_CRASHED, State
 from endpoint.settings import EXIT_BOOT_FAILED
 from endpoint.telemetry import formatter
-from gunicorn_worker.bodies import call_with_memory
+from gunicorn_worker.bodies import MEMORY, call_with_memory
 
 # Seconds that a client has in total to send the head of a request, to send its body,
 # to receive the response, and to close a connection that we end.
 HEAD_TIMEOUT, BODY_TIMEOUT, RESPONSE_TIMEOUT, CLOSE_TIMEOUT = 10, 60, 30, 3
+READ_TIMEOUT = 10  # seconds between two parts of a body
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 SWITCH_INTERVAL = 0.0002  # seconds that the model's thread waits for a busy thread
@@ -84,13 +86,14 @@ class TimeoutThreadWorker(ThreadWorker):
         super().__init__(*args, **options)
         self.clients = Clients()
         self.batcher: Any = None
+        self.max_body = MEMORY
         self.local = threading.local()
 
     def init_process(self) -> None:
         self.worker_connections = raise_file_limit(self.worker_connections)
         sys.setswitchinterval(SWITCH_INTERVAL)
-        for each in self.sockets:  # Connections inherit this.
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        for each in self.sockets:
+            set_limits(each)
         super().init_process()
 
     def get_thread_pool(self) -> Any:
@@ -104,6 +107,7 @@ class TimeoutThreadWorker(ThreadWorker):
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self.batcher = self.wsgi.extensions["batcher"]
+        self.max_body = self.wsgi.config["MAX_CONTENT_LENGTH"]
         self.batcher.exit = end_process
         self.wsgi: Any = partial(self.call_application, self.wsgi)
 
@@ -174,7 +178,7 @@ class TimeoutThreadWorker(ThreadWorker):
             self.clients.wait_for(conn, RESPONSE_TIMEOUT, socket.SHUT_RDWR)
             return start_response(*args, **options)
 
-        return call_with_memory(application, environ, start)
+        return call_with_memory(application, environ, start, self.max_body)
 
     def murder_pending(self) -> None:
         """End overdue connections; gunicorn calls this at least once a second."""
@@ -192,6 +196,13 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         _exit(0)  # gunicorn's own handler can deadlock with its thread pool.
+
+
+def set_limits(listener: socket.socket) -> None:
+    """Limit the connections that are accepted, which inherit these options."""
+    timeout = struct.pack("ll", READ_TIMEOUT, 0)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 def raise_file_limit(connections: int) -> int:

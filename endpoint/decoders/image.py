@@ -11,6 +11,9 @@ from endpoint.limits import large_slots, small_slots
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 
+# Pillow's other decoders have a history of security holes; EPS starts a program.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
 
 def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     """Return the upload's first frame, upright, in RGB and fully decoded, or a 4xx.
@@ -22,7 +25,7 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     try:
         with small_slots:
             upload.check()
-            image, is_large = open_image(upload.data, max_pixels, min_side)
+            image, is_large = open_image(upload.data, FORMATS, max_pixels, min_side)
             if not is_large:
                 return _load_upright(image)
             del image  # It may hold a canvas for all of its pixels.
@@ -41,7 +44,7 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
 
 def _decode_large(upload: Upload, max_pixels: int, min_side: int | None) -> Image.Image:
     upload.check()
-    image, _ = open_image(upload.data, max_pixels, min_side)
+    image, _ = open_image(upload.data, FORMATS, max_pixels, min_side)
     return _load_upright(image)
 
 

@@ -10,8 +10,6 @@ from werkzeug.exceptions import abort
 
 from endpoint.limits import MAX_CPU_SECONDS, TimedBytesIO
 
-# Pillow's other decoders have a history of security holes; EPS starts a program.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
 MAX_SIDE = 65_536  # pixels; decoders spend time on each row, however short it is.
 MAX_SCANNED_PIXELS = 1_000_000_000  # libjpeg goes over the whole image once a scan.
@@ -37,12 +35,12 @@ setattr(TiffImagePlugin, "ImageFileDirectory_v2", SmallDirectory)
 
 
 def open_image(
-    data: bytes, max_pixels: int, min_side: int | None
+    data: bytes, formats: tuple[str, ...], max_pixels: int, min_side: int | None
 ) -> tuple[Image.Image, bool]:
     """Return an image and whether it is large; raise if it costs too much."""
     Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow checks the frames inside a file.
     file = TimedBytesIO(data, seconds=0.2)  # for the header
-    image = Image.open(file, formats=FORMATS)
+    image = Image.open(file, formats=formats)
     tags = getattr(image, "tag_v2", {})  # of a TIFF
     tile = max(tags.get(322, 1), tags.get(323, 1))  # All of a tile is decoded.
     width, height = (ceil(side / tile) * tile for side in image.size)

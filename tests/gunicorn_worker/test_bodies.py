@@ -60,7 +60,20 @@ def test_memory_is_free_again_after_an_error():
 
 
 def test_body_over_all_memory_is_read_alone():
-    assert call(1_000_000) == b"ok"
+    environ = {"CONTENT_LENGTH": "1000000"}
+    answer = bodies.call_with_memory(ok, environ, lambda *args: None, 2_000_000)
+    assert answer == [b"ok"]
+
+
+def test_body_over_the_limit_does_not_wait():
+    def application(environ, start):
+        return bodies.call_with_memory(ok, {"CONTENT_LENGTH": "101"}, start, 100)
+
+    assert call(100, application) == b"ok"
+
+
+def ok(environ, start):
+    return [b"ok"]
 
 
 def test_chunked_body_counts_although_its_size_is_unknown(monkeypatch):

@@ -423,3 +423,14 @@ def test_connections_fit_into_the_limit_of_open_files(monkeypatch):
     assert gthread.raise_file_limit(640) == 640
     assert gthread.raise_file_limit(2000) == 1024 - gthread.OTHER_FILES
     assert {limit for _, limit in limits} == {(1024, 1024)}
+
+
+def test_accepted_connections_inherit_the_limits(monkeypatch):
+    monkeypatch.setattr(gthread, "READ_TIMEOUT", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        gthread.set_limits(listener)
+        with socket.create_connection(listener.getsockname()):
+            server, _ = listener.accept()
+            with server, pytest.raises(BlockingIOError):
+                server.setblocking(True)
+                server.recv(1)
