@@ -9,9 +9,9 @@ import select
 import selectors
 import socket
 import struct
-import sys
 import threading
 import time
+from collections.abc import Iterable
 from functools import partial
 from os import _exit
 from typing import Any
@@ -31,7 +31,6 @@ HEAD_TIMEOUT, BODY_TIMEOUT, RESPONSE_TIMEOUT, CLOSE_TIMEOUT = 10, 60, 30, 3
 READ_TIMEOUT = 10  # seconds between two parts of a body
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
-SWITCH_INTERVAL = 0.0002  # seconds that the model's thread waits for a busy thread
 OTHER_FILES = 64  # that a process has open beside its connections
 RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
 
@@ -91,9 +90,7 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def init_process(self) -> None:
         self.worker_connections = raise_file_limit(self.worker_connections)
-        sys.setswitchinterval(SWITCH_INTERVAL)
-        for each in self.sockets:
-            set_limits(each)
+        set_limits(self.sockets)
         super().init_process()
 
     def get_thread_pool(self) -> Any:
@@ -198,11 +195,12 @@ class TimeoutThreadWorker(ThreadWorker):
         _exit(0)  # gunicorn's own handler can deadlock with its thread pool.
 
 
-def set_limits(listener: socket.socket) -> None:
+def set_limits(listeners: Iterable[socket.socket]) -> None:
     """Limit the connections that are accepted, which inherit these options."""
     timeout = struct.pack("ll", READ_TIMEOUT, 0)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    for each in listeners:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 def raise_file_limit(connections: int) -> int:

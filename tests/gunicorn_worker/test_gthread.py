@@ -428,7 +428,7 @@ def test_connections_fit_into_the_limit_of_open_files(monkeypatch):
 def test_accepted_connections_inherit_the_limits(monkeypatch):
     monkeypatch.setattr(gthread, "READ_TIMEOUT", 1)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        gthread.set_limits(listener)
+        gthread.set_limits([listener])
         with socket.create_connection(listener.getsockname()):
             server, _ = listener.accept()
             with server, pytest.raises(BlockingIOError):
