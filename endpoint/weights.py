@@ -111,7 +111,7 @@ def validate(folder: Path) -> str:
 
 def _problem_of(file: Path) -> str:
     """Return "is missing" or the like for a file of weights, "" for a complete one."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError, safe_open  # not all models need it
 
     if not file.is_file():
         return "is missing"

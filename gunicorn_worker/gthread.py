@@ -50,7 +50,7 @@ class Clients:
         return len(self._waiting)
 
     def wait_for(self, conn: TConn, seconds: float, how: int = socket.SHUT_RD) -> None:
-        self.is_done(conn)  # so that the order is that of the times
+        self.is_done(conn)  # It moves to the end: the first has waited longest.
         self._waiting[conn] = time.monotonic(), seconds, how
 
     def is_done(self, conn: TConn) -> None:

@@ -1,4 +1,4 @@
-"""ENDPOINT_LOG=json: every line on stdout and stderr is JSON, whoever writes it."""
+"""With ENDPOINT_LOG=json, every line on stdout and stderr is JSON."""
 
 import io
 import json

@@ -42,7 +42,7 @@ class Case:
 def http(
     body: bytes, kind: str | None, method: str = "POST", **headers: object
 ) -> bytes:
-    """Return an HTTP request; a header that is None is left out."""
+    """Return an HTTP request without the headers whose value is None."""
     lines = {"Host": "test", "Connection": "close"}
     lines |= {"Content-Length": len(body), "Content-Type": kind}
     lines |= {name.replace("_", "-"): value for name, value in headers.items()}

@@ -35,7 +35,7 @@ def many_files():
 
 
 class Crowd:
-    """Hostile connections of one kind; `keep_up` opens those anew that were closed."""
+    """Hostile connections of one kind; `keep_up` replaces the closed ones."""
 
     def __init__(self, server: Server, count: int, data: bytes) -> None:
         self.server, self.data = server, data
