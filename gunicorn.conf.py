@@ -10,6 +10,7 @@ from gunicorn_worker import metrics
 metrics.make_folder()  # before the endpoint imports prometheus_client
 
 from gunicorn_worker import gthread, output  # noqa: E402
+from gunicorn_worker.worker import EndpointWorker, ready  # noqa: E402
 
 settings = output.read_settings_and_log()
 
@@ -19,7 +20,7 @@ bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 # Each process loads the model. With several GPUs, start one worker for each GPU; with
 # `gunicorn --workers 2` on one GPU, both share it.
 workers = 1
-worker_class = gthread.TimeoutThreadWorker
+worker_class = EndpointWorker
 # A waiting input holds a thread: one for every slot of the queue and of a batch, and
 # 224 for refusals, for /ping and for slow clients.
 threads = settings.queue + 32 + 224
@@ -66,6 +67,7 @@ def on_reload(server):
 
 
 def child_exit(server, worker):
+    ready[worker.number] = 0
     metrics.end_worker(worker.pid)
 
 

@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import logging
-import mmap
 import resource
 import select
 import selectors
@@ -20,8 +18,6 @@ from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from endpoint.batcher import EXIT_CRASHED, State
-from endpoint.settings import EXIT_BOOT_FAILED
 from endpoint.telemetry import formatter
 from gunicorn_worker.bodies import MEMORY, call_with_memory
 
@@ -32,7 +28,6 @@ READ_TIMEOUT = 10  # seconds between two parts of a body
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 OTHER_FILES = 64  # that a process has open beside its connections
-RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
 
 
 class Clients:
@@ -84,7 +79,6 @@ class TimeoutThreadWorker(ThreadWorker):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.clients = Clients()
-        self.batcher: Any = None
         self.max_body = MEMORY
         self.local = threading.local()
 
@@ -100,13 +94,6 @@ class TimeoutThreadWorker(ThreadWorker):
             for _ in range(self.cfg.threads):
                 pool.submit(time.sleep, 0.1)
         return pool
-
-    def load_wsgi(self) -> None:
-        super().load_wsgi()
-        self.batcher = self.wsgi.extensions["batcher"]
-        self.max_body = self.wsgi.config["MAX_CONTENT_LENGTH"]
-        self.batcher.exit = end_process
-        self.wsgi: Any = partial(self.call_application, self.wsgi)
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -184,8 +171,6 @@ class TimeoutThreadWorker(ThreadWorker):
                 conn.timeout = 0
         super().murder_pending()
         self.clients.end_overdue()
-        if self.batcher and self.batcher.state == State.READY:
-            was_loaded[0] = 1
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.clients.stopped = min(self.clients.stopped, time.monotonic())
@@ -211,22 +196,6 @@ def raise_file_limit(connections: int) -> int:
         if limit != resource.RLIM_INFINITY:
             return min(connections, limit - OTHER_FILES)
     return connections
-
-
-was_loaded = mmap.mmap(-1, 1)  # by any worker: they are forked after the import
-
-
-def end_process(status: int) -> None:
-    """End the worker; a model that was loaded before may be loaded again.
-
-    At EXIT_BOOT_FAILED gunicorn would end all workers.
-    """
-    if status == EXIT_BOOT_FAILED and was_loaded[0]:
-        message = "The model will be loaded again in %g s."
-        logging.getLogger("endpoint").warning(message, RETRY_SECONDS)
-        time.sleep(RETRY_SECONDS)
-        status = EXIT_CRASHED
-    _exit(status)
 
 
 class EndpointLogger(Logger):

@@ -21,6 +21,7 @@ def call(size: int, application=lambda environ, start: [b"ok"], **environ) -> by
     return b"".join(bodies.call_with_memory(application, environ, lambda *args: None))
 
 
+@pytest.mark.attack(10)
 def test_large_body_is_refused_while_others_take_the_memory():
     answers = []
 
@@ -34,6 +35,7 @@ def test_large_body_is_refused_while_others_take_the_memory():
     assert json.loads(answers[0])["status"] == 503 and answers[1:] == [b"ok", b"ok"]
 
 
+@pytest.mark.attack(10)
 def test_large_body_waits_for_memory(monkeypatch):
     monkeypatch.setattr(bodies, "WAIT_SECONDS", 30)
     answers = []

@@ -14,7 +14,6 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 from gunicorn.config import Config
@@ -132,6 +131,7 @@ def read_answer(client: socket.socket) -> bytes:
     return data
 
 
+@pytest.mark.attack(3)
 def test_silent_connection_takes_no_thread_and_is_closed(serve):
     running = serve(HEAD_TIMEOUT=0.5)
     silent = [running.connect() for _ in range(6)]
@@ -141,6 +141,7 @@ def test_silent_connection_takes_no_thread_and_is_closed(serve):
     assert [read_all(client) for client in silent] == [b""] * 6
 
 
+@pytest.mark.attack(3)
 def test_head_has_to_arrive_in_a_total_time(serve):
     client = serve(HEAD_TIMEOUT=0.3).connect(b"GET / HTTP/1.1\r\nX: ")
     with pytest.raises(OSError):  # The connection is closed.
@@ -149,11 +150,13 @@ def test_head_has_to_arrive_in_a_total_time(serve):
             time.sleep(0.05)
 
 
+@pytest.mark.attack(3)
 def test_body_has_to_arrive_in_a_total_time(serve):
     client = serve(BODY_TIMEOUT=0.3).connect(POST + b"some")
     assert read_all(client).endswith(b"  4")  # Werkzeug would see a truncated body.
 
 
+@pytest.mark.attack(3)
 def test_response_has_to_be_read_in_a_total_time(serve):
     running = serve(large, RESPONSE_TIMEOUT=0.3)
     client = running.connect(GET, buffer=4096)
@@ -162,6 +165,7 @@ def test_response_has_to_be_read_in_a_total_time(serve):
     assert len(read_all(client)) < 5_000_000
 
 
+@pytest.mark.attack(3)
 def test_crawling_clients_lose_their_threads_to_others(serve):
     running = serve(HEAD_TIMEOUT=60)
     crawling = [running.connect(b"GET / HTTP/1.1\r\nX: ") for _ in range(4)]
@@ -171,6 +175,7 @@ def test_crawling_clients_lose_their_threads_to_others(serve):
     wait_until(lambda: len(running.worker.clients) == 3)
 
 
+@pytest.mark.attack(3)
 def test_unreading_clients_lose_their_threads_to_others(serve):
     running = serve(large, RESPONSE_TIMEOUT=60)
     for _ in range(4):
@@ -179,6 +184,7 @@ def test_unreading_clients_lose_their_threads_to_others(serve):
     assert len(running.get()) > 5_000_000
 
 
+@pytest.mark.attack(3)
 def test_silent_clients_lose_their_connections_to_others(serve):
     running = serve(HEAD_TIMEOUT=60)
     silent = [running.connect() for _ in range(8)]
@@ -222,6 +228,7 @@ def test_pipelined_request_is_not_answered(serve):
     assert read_all(client).count(b"200 OK") == 1
 
 
+@pytest.mark.attack(7)
 @pytest.mark.parametrize("data", [b"", b"GET / HTT", POST + b"some", GET])
 def test_stopping_waits_for_no_client(serve, data):
     running = serve(large if data == GET else echo)
@@ -230,6 +237,7 @@ def test_stopping_waits_for_no_client(serve, data):
     running.stop()
 
 
+@pytest.mark.attack(7)
 def test_stopping_waits_for_accepted_requests(serve):
     accepted, finish = threading.Event(), threading.Event()
 
@@ -250,6 +258,7 @@ def test_stopping_waits_for_accepted_requests(serve):
     assert read_all(silent) == b""
 
 
+@pytest.mark.attack(4)
 def test_too_many_open_files_end_no_worker(serve, monkeypatch):
     running = serve(HEAD_TIMEOUT=60)
     idle = running.connect()
@@ -264,6 +273,7 @@ def test_too_many_open_files_end_no_worker(serve, monkeypatch):
     assert b"200 OK" in running.get()
 
 
+@pytest.mark.attack(4)
 def test_lack_of_threads_ends_no_worker(serve, monkeypatch):
     running = serve()
 
@@ -277,12 +287,14 @@ def test_lack_of_threads_ends_no_worker(serve, monkeypatch):
     wait_until(lambda: not running.worker.nr_conns)
 
 
+@pytest.mark.attack(16)
 def test_malformed_http_is_refused_as_a_problem(serve):
     head, _, body = read_all(serve().connect(b"GET\r\n\r\n")).partition(b"\r\n\r\n")
     assert b" 400 " in head and b"application/problem+json" in head
     assert json.loads(body)["status"] == 400
 
 
+@pytest.mark.attack(17)
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl")
 def test_limits_hold_with_tls(serve, tmp_path, monkeypatch):
     files = {
@@ -391,29 +403,7 @@ def test_gunicorn_logs_in_the_format_of_the_endpoint(monkeypatch, value):
         assert json.loads(line)["message"] == "Booting"
 
 
-@pytest.mark.parametrize("loaded, slept, status", [(0, [], 3), (1, [10.0], 1)])
-def test_worker_is_retried_only_if_the_model_was_loaded_before(
-    monkeypatch, caplog, loaded, slept, status
-):
-    statuses, pauses = [], []
-    monkeypatch.setattr(gthread, "was_loaded", bytearray([loaded]))
-    monkeypatch.setattr(gthread, "_exit", statuses.append)
-    monkeypatch.setattr(gthread.time, "sleep", pauses.append)
-    gthread.end_process(3)
-    assert (pauses, statuses) == (slept, [status])
-    assert ("The model will be loaded again in 10 s." in caplog.messages) == loaded
-
-
-def test_worker_remembers_that_the_model_was_loaded(serve, monkeypatch):
-    monkeypatch.setattr(gthread, "was_loaded", bytearray(1))
-    running = serve()
-    running.worker.batcher = SimpleNamespace(state="loading")
-    assert b"200 OK" in running.get()
-    assert gthread.was_loaded[0] == 0
-    running.worker.batcher.state = "ready"
-    wait_until(lambda: gthread.was_loaded[0])
-
-
+@pytest.mark.attack(4)
 def test_connections_fit_into_the_limit_of_open_files(monkeypatch):
     limits = []
     monkeypatch.setattr(gthread.resource, "getrlimit", lambda kind: (256, 1024))

@@ -32,11 +32,13 @@ def unwritable_memory(monkeypatch):
     )
 
 
+@pytest.mark.attack(17)
 def test_metrics_are_on_disk_where_memory_is_not_writable(unwritable_memory, gunicorn):
     assert not os.environ[METRICS].startswith("/dev/shm")
     assert gunicorn["worker_tmp_dir"] is None
 
 
+@pytest.mark.attack(8)
 def test_files_of_a_process_are_reserved(gunicorn):
     files = sorted(Path(os.environ[METRICS]).iterdir())
     names = [
@@ -52,6 +54,7 @@ def test_folder_of_metrics_is_kept_by_a_reload(gunicorn):
     assert os.environ[METRICS] == folder
 
 
+@pytest.mark.attack(8)
 def test_worker_without_space_for_metrics_serves_without(tmp_path):
     with Server("gunicorn", ENDPOINT_MODULE=FAKE_MODEL) as server:
         first = worker_pid(server.wait_for(200))
@@ -69,6 +72,7 @@ def test_worker_without_space_for_metrics_serves_without(tmp_path):
         assert worker_pid(server) == second
 
 
+@pytest.mark.attack(8)
 def test_server_without_space_for_metrics_counts_in_memory(tmp_path):
     command = f"ulimit -f 1; exec '{SCRIPTS / 'gunicorn'}' 2>/dev/null"
     with Server("/bin/sh", "-c", command, ENDPOINT_MODULE=FAKE_MODEL) as server:
@@ -76,6 +80,7 @@ def test_server_without_space_for_metrics_counts_in_memory(tmp_path):
         assert 'endpoint_requests_total{status="200"}' in server.curl("/metrics")
 
 
+@pytest.mark.attack(8)
 def test_lack_of_space_is_no_error_of_the_client(app, caplog):
     with app.test_request_context():
         response = responses.error_response(OSError(28, "No space left on device"))

@@ -45,6 +45,7 @@ def torn_tiff() -> bytes:
     return bytes(data)
 
 
+@pytest.mark.attack(16)
 def test_every_line_of_a_server_is_json(tmp_path):
     broken = tmp_path / "torn.tiff"
     broken.write_bytes(torn_tiff())
@@ -59,6 +60,7 @@ def test_every_line_of_a_server_is_json(tmp_path):
     assert "tempfile.tif: " in text  # libtiff's own line
 
 
+@pytest.mark.attack(16)
 def test_what_libraries_print_is_logged(model_file, tmp_path):
     settings = {"ENDPOINT_MODULE": model_file(PRINTS).stem, "PYTHONPATH": tmp_path}
     with Server("gunicorn", ENDPOINT_LOG="json", **settings) as server:
@@ -68,6 +70,7 @@ def test_what_libraries_print_is_logged(model_file, tmp_path):
     assert "UserWarning: a warning" in text and "to stdout" in text
 
 
+@pytest.mark.attack(16)
 @pytest.mark.parametrize(
     "setting, sentence",
     [

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support.apps import wait_until
 from tests.support.images import BULLDOG, CAPTION
 from tests.support.server import ROOT, Server
@@ -24,31 +26,84 @@ def ready_workers(server: Server) -> float:
     return float(next(x for x in lines if x.startswith("endpoint_ready ")).split()[1])
 
 
-def test_worker_that_cannot_load_comes_back_and_the_other_serves(tmp_path):
-    model, kept = tmp_path / "model", tmp_path / "kept"
-    for folder in (model, kept):
-        shutil.copytree(ROOT / "demo" / "model", folder)
-    with Server("gunicorn", "--workers", "2", ENDPOINT_MODEL=model) as server:
-        server.wait_for(200)
+MODEL = """
+from pathlib import Path
+from tests.support.fake_model import Model as FakeModel
+
+class Model(FakeModel):
+    def __init__(self, device):
+        super().__init__(device)
+        exec(Path(__file__).with_suffix(".txt").read_text())
+"""
+# What happens while a model is loaded, and what the log then says.
+FAULTS = {
+    "the file has an error": ("nonsense", "name 'nonsense' is not defined"),
+    "the weights are missing": ("raise SystemExit('No weights.')", "No weights."),
+    "the GPU is full": (
+        "raise RuntimeError('CUDA error: out of memory')",
+        "CUDA error: out of memory",
+    ),
+    "memory is full": ("raise MemoryError", "The model cannot be loaded: MemoryError"),
+    "the process is killed": ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
+}
+# gunicorn.conf.py, with less time between two attempts.
+CONFIGURATION = """
+import runpy
+globals().update(runpy.run_path("gunicorn.conf.py"))
+import gunicorn_worker.worker
+gunicorn_worker.worker.RETRY_SECONDS = 1
+"""
+
+
+@pytest.mark.attack(4)
+@pytest.mark.parametrize("name", FAULTS)
+def test_worker_that_cannot_load_comes_back_and_the_other_serves(tmp_path, name):
+    fault, message = FAULTS[name]
+    configuration = tmp_path / "conf.py"
+    configuration.write_text(CONFIGURATION)
+    (tmp_path / "faulty.py").write_text(MODEL)
+    (tmp_path / "faulty.txt").write_text("")
+    where = {"ENDPOINT_MODULE": "faulty", "PYTHONPATH": tmp_path}
+    command = ("gunicorn", "--workers", "2", "--config", configuration)
+    with Server(*command, **where) as server:
+        wait_until(lambda: server.ping() and ready_workers(server) == 2, 60)
+        time.sleep(1.5)  # Each tells the other within a second.
+        (tmp_path / "faulty.txt").write_text(fault)
+        os.kill(workers(server)[0], signal.SIGKILL)
+        server.wait_for_log(message)
+        end = time.monotonic() + 3  # at least two attempts
+        while time.monotonic() < end:
+            assert server.curl("-F", f"file=@{BULLDOG}", "/") == "640 by 427\n"
+        (tmp_path / "faulty.txt").write_text("")
         wait_until(lambda: ready_workers(server) == 2, 60)
+        assert server.process.poll() is None
+
+
+@pytest.mark.attack(4)
+def test_worker_whose_folder_is_away_comes_back(tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(ROOT / "demo" / "model", model)
+    with Server("gunicorn", "--workers", "2", ENDPOINT_MODEL=model) as server:
+        wait_until(lambda: server.ping() and ready_workers(server) == 2, 60)
+        time.sleep(1.5)
         model.rename(tmp_path / "away")
         os.kill(workers(server)[0], signal.SIGKILL)
         server.wait_for_log("The model will be loaded again in 10 s.")
-        answers = [server.curl("-F", f"file=@{BULLDOG}", "/") for _ in range(20)]
-        assert f"{CAPTION}\n" in answers  # from the other worker
-        refused = {text for text in answers if text != f"{CAPTION}\n"}
-        assert all("The model cannot be loaded" in text for text in refused)
-        kept.rename(model)
+        answers = {server.curl("-F", f"file=@{BULLDOG}", "/") for _ in range(20)}
+        assert answers == {f"{CAPTION}\n"}  # from the other worker
+        (tmp_path / "away").rename(model)
         wait_until(lambda: ready_workers(server) == 2, 60)
         assert server.process.poll() is None and "Traceback" not in server.log
 
 
+@pytest.mark.attack(4)
 def test_server_that_never_loaded_ends(tmp_path):
     missing = tmp_path / "missing"
     with Server("gunicorn", "--workers", "2", ENDPOINT_MODEL=missing) as server:
         assert server.process.wait(60) == 3
 
 
+@pytest.mark.attack(17)
 def test_reload_says_that_it_makes_the_server_unready():
     with Server("gunicorn", ENDPOINT_MODEL="demo") as server:
         [worker] = workers(server.wait_for(200))

@@ -1,0 +1,56 @@
+"""The worker that gunicorn starts: it serves the endpoint and tells the others so."""
+
+import logging
+import mmap
+import time
+from functools import partial
+from os import _exit
+from typing import Any
+
+from endpoint.batcher import EXIT_CRASHED, State
+from endpoint.settings import EXIT_BOOT_FAILED
+from gunicorn_worker.gthread import TimeoutThreadWorker
+
+RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
+# Shared by all workers, which are forked after this import: whether each of them is
+# ready, by its number, and whether any of them ever was.
+ready, was_ready = mmap.mmap(-1, 4096), mmap.mmap(-1, 1)
+
+
+class EndpointWorker(TimeoutThreadWorker):
+    """A worker that leaves new connections to the others while only they are ready."""
+
+    number = 0  # gunicorn.conf.py numbers the workers.
+    batcher: Any = None
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.batcher = self.wsgi.extensions["batcher"]
+        self.max_body = self.wsgi.config["MAX_CONTENT_LENGTH"]
+        self.batcher.exit = end_process
+        self.wsgi: Any = partial(self.call_application, self.wsgi)
+
+    def murder_pending(self) -> None:
+        """Do what is due at least once a second."""
+        super().murder_pending()
+        is_ready = self.batcher.state == State.READY
+        was_ready[0] |= is_ready
+        ready[self.number] = is_ready and self.alive
+        self.set_accept_enabled(self.nr_conns < self.worker_connections)
+
+    def set_accept_enabled(self, enabled: bool | None) -> None:
+        may_accept = ready[self.number] or not any(ready[:])
+        super().set_accept_enabled(bool(enabled and may_accept))
+
+
+def end_process(status: int) -> None:
+    """End the worker; a model that was loaded before may be loaded again.
+
+    At EXIT_BOOT_FAILED gunicorn would end all workers.
+    """
+    if status == EXIT_BOOT_FAILED and was_ready[0]:
+        message = "The model will be loaded again in %g s."
+        logging.getLogger("endpoint").warning(message, RETRY_SECONDS)
+        time.sleep(RETRY_SECONDS)
+        status = EXIT_CRASHED
+    _exit(status)
