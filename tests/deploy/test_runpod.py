@@ -148,6 +148,7 @@ def site(monkeypatch):
         server.shutdown()
 
 
+@pytest.mark.attack(17)
 def test_body_shorter_than_its_content_length_is_refused(site):
     with pytest.raises(fetch.FetchError, match="unreachable or too slow"):
         fetch.fetch(f"{site.url}/short", MAX_BYTES)

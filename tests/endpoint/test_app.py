@@ -168,6 +168,7 @@ def test_ping_and_health_report_a_model_that_is_ready(client):
     assert client.get("/health").json["reason"] == "The model is ready"
 
 
+@pytest.mark.attack(5)
 def test_api_key_is_required_if_it_is_set(monkeypatch):
     monkeypatch.setenv("ENDPOINT_API_KEY", "12345")
     client = ready(create_app(FAKE_MODEL)).test_client()
@@ -263,6 +264,7 @@ def ask(app, method: str, host: str, **headers: str) -> tuple[int, str, str]:
     return int(status[:3]), answered["Content-Type"], b"".join(body).decode()
 
 
+@pytest.mark.attack(13)
 @pytest.mark.parametrize("host", ODD_HOSTS)
 @pytest.mark.parametrize("headers", [{}, BROWSER])
 def test_odd_host_header_is_no_error_of_the_server(app, host, headers):
@@ -277,11 +279,13 @@ def pinned():
         return ready(create_app(FAKE_MODEL))
 
 
+@pytest.mark.attack(17)
 @pytest.mark.parametrize("host", ["api.example.com:80", "example.org", "a.example.org"])
 def test_host_of_the_setting_is_served(pinned, host):
     assert ask(pinned, "GET", host)[0] == ask(pinned, "POST", host)[0] == 200
 
 
+@pytest.mark.attack(17)
 @pytest.mark.parametrize("host", ["evil.example", "example.com", "xn--a", ""])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_other_host_than_in_the_setting_is_refused(pinned, host, method):
@@ -302,6 +306,7 @@ CROSS_SITE = [
 ]
 
 
+@pytest.mark.attack(17)
 @pytest.mark.parametrize("headers", CROSS_SITE)
 def test_cross_site_request_of_a_browser_is_refused_without_an_api_key(client, headers):
     for method in (client.post, client.put):

@@ -266,6 +266,7 @@ def test_later_file_of_a_request_waits_for_a_slot(model):
     assert outcomes(jobs) == ["A", "B"]
 
 
+@pytest.mark.attack(9)
 def test_later_file_waits_no_longer_than_its_deadline(model):
     batcher = started(model, queue=1)
     blocked(batcher, model)
@@ -307,6 +308,7 @@ def test_input_of_a_disconnected_client_is_not_run(batcher, model):
     assert not any("left" in batch for batch in model.batches)
 
 
+@pytest.mark.attack(9)
 def test_decoder_can_check_whether_somebody_waits(batcher, model):
     has_left = []
 
@@ -321,6 +323,7 @@ def test_decoder_can_check_whether_somebody_waits(batcher, model):
     assert has_left == [True] and model.batches == []
 
 
+@pytest.mark.attack(9)
 def test_input_of_a_disconnected_client_is_not_decoded(batcher, model):
     model.decode = None
     job = Job(time.monotonic() + 30, is_disconnected=lambda: True)

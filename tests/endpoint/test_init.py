@@ -63,6 +63,7 @@ def test_server_imports_nothing_that_a_swap_deletes(model_file, tmp_path, comman
     assert "torch" not in modules and "transformers" not in modules
 
 
+@pytest.mark.attack(11)
 def test_gunicorn_serves_with_enough_threads(gunicorn, monkeypatch):
     assert gunicorn["wsgi_app"] == "endpoint:serve()"
     assert gunicorn["workers"] == 1 and gunicorn["preload_app"] is False

@@ -166,6 +166,7 @@ def test_errors_of_werkzeug_get_sentences_for_users(app):
     assert detail == "Not found: POST to /, or GET / to see what is served."
 
 
+@pytest.mark.attack(1)
 def test_error_does_not_keep_the_upload_in_memory(app):
     class Pixels:
         pass
@@ -219,6 +220,7 @@ def strict(text: str):
     return json.loads(text, parse_constant=refuse)
 
 
+@pytest.mark.attack(15)
 def test_nan_and_infinity_are_null_in_json(odd):
     one = odd.post("/", headers=JSON, **make_form(make_image()))
     assert strict(one.text) == ODD_ANSWER
@@ -229,12 +231,23 @@ def test_nan_and_infinity_are_null_in_json(odd):
     )
 
 
+@pytest.mark.attack(15)
 def test_nan_and_infinity_are_null_on_the_page(odd):
     page = odd.post("/", headers=BROWSER, **make_form(make_image())).text
     assert strict(html.unescape(re.search("data-item='(.*?)'", page)[1])) == ODD_ANSWER
     assert "None" not in page and 'class="answer error"' not in page
 
 
+@pytest.mark.attack(15)
+def test_quote_does_not_end_an_attribute_of_the_page(app):
+    answer = {"words": [{"word": "a", "map": [["' onclick='"]]}]}
+    with app.test_request_context():
+        page = responses.render_page([answer])
+    [attribute] = re.findall("data-map='(.*?)'>", page)
+    assert json.loads(html.unescape(attribute)) == answer["words"][0]["map"]
+
+
+@pytest.mark.attack(15)
 def test_answer_named_error_is_an_answer_in_every_format(odd):
     for headers in ({}, JSON, BROWSER, PNG):
         response = odd.post("/", headers=headers, **make_form(make_image()))

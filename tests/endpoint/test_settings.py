@@ -67,6 +67,7 @@ def test_values_within_bounds_are_accepted(monkeypatch, name, value):
 NUMBERS = ("MAX_BATCH", "MAX_BATCH_DELAY", "QUEUE", "DEADLINE", "MAX_UPLOAD_MB")
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize("name", [*NUMBERS, "MAX_PIXELS"])
 @pytest.mark.parametrize("value", ["-1", "Infinity", "nan", "true", "null", "many"])
 def test_value_that_is_no_finite_number_is_refused(monkeypatch, capsys, name, value):
@@ -77,12 +78,14 @@ def test_value_that_is_no_finite_number_is_refused(monkeypatch, capsys, name, va
     )
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize("name", ["MAX_BATCH", "QUEUE", "MAX_PIXELS"])
 def test_fraction_of_a_count_is_refused(monkeypatch, capsys, name):
     monkeypatch.setenv(f"ENDPOINT_{name}", "2.5")
     assert refusal(capsys).startswith(f"ENDPOINT_{name} ")
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize(
     "name, value, allowed",
     [
@@ -121,6 +124,7 @@ def test_empty_value_means_the_default(monkeypatch, name):
     assert read_settings() == Settings()
 
 
+@pytest.mark.attack(5)
 @pytest.mark.parametrize("key", ["", "  ", "two words", "é", "a\tb"])
 def test_api_key_that_no_header_can_carry_is_refused(monkeypatch, capsys, key):
     monkeypatch.setenv("ENDPOINT_API_KEY", key)
@@ -139,6 +143,7 @@ def test_wrong_setting_ends_the_process_with_one_sentence(monkeypatch):
     assert line.startswith("ENDPOINT_QUEUE ")
 
 
+@pytest.mark.attack(12)
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_random_value_is_a_setting_or_a_sentence(name):
     assert fuzz_settings.fuzz(name, 30, seed=1)["wrong"] == []

@@ -43,6 +43,7 @@ def test_files_keep_their_order():
     assert [upload.data for upload in parse(data={"file": files})] == names
 
 
+@pytest.mark.attack(14)
 def test_other_values_become_fields():
     form = {"b": "2", "file": (io.BytesIO(b"."), "x")}
     (upload,) = parse(query_string="a=1", data=form)
@@ -108,6 +109,7 @@ def test_unreadable_json_is_refused(body):
     assert refusal(parse, data=body, content_type=JSON)[0] == 400
 
 
+@pytest.mark.attack(10)
 def test_json_with_thousands_of_values_is_not_parsed(monkeypatch):
     monkeypatch.setattr(LimitedRequest, "get_json", None)
     flood = b'{"image": [' + b"0," * 20_000 + b"0]}"

@@ -257,6 +257,7 @@ def test_network_is_loaded_for_inference_without_a_message(network, tmp_path, ca
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.attack(6)
 def test_missing_weights_are_refused_by_name(network, tmp_path):
     change_weights(tmp_path, **{"pooler.dense.weight": None})
     assert load_refusal(network, tmp_path) == (
@@ -271,6 +272,7 @@ def test_names_of_many_missing_weights_are_shortened(network, tmp_path):
     assert sum(name in sentence for name in names) == 3 and "and 2 more" in sentence
 
 
+@pytest.mark.attack(6)
 def test_weights_of_another_shape_are_refused(network, tmp_path):
     import torch
 
@@ -279,6 +281,7 @@ def test_weights_of_another_shape_are_refused(network, tmp_path):
     assert sentence in load_refusal(network, tmp_path)
 
 
+@pytest.mark.attack(6)
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_weights_that_are_not_finite_are_refused(network, tmp_path, value):
     import torch

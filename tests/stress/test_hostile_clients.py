@@ -75,6 +75,7 @@ def attack(server: Server, kinds: list[str], stack: ExitStack) -> list[Crowd]:
     return crowds
 
 
+@pytest.mark.attack(3)
 @pytest.mark.parametrize("kinds", [*([kind] for kind in KINDS), list(KINDS)])
 def test_hostile_clients_lock_nobody_out(kinds):
     with serve() as server, ExitStack() as stack:
@@ -96,6 +97,7 @@ def test_hostile_clients_lock_nobody_out(kinds):
         assert "Traceback" not in server.log
 
 
+@pytest.mark.attack(10)
 def test_large_json_bodies_leave_the_server_responsive_and_small():
     body = json.dumps({"image": b64encode(bytes(14_000_000)).decode()}).encode()
     head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"

@@ -5,13 +5,14 @@ import struct
 import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.stress import corpus
-from tests.stress.process import worker_pid
+from tests.stress.process import resident_mb, worker_pid
 from tests.stress.test_corpus import send
 from tests.support.apps import FAKE_MODEL
 from tests.support.server import Server
@@ -57,6 +58,7 @@ def server():
         yield server.wait_for(200)
 
 
+@pytest.mark.attack(2)
 @pytest.mark.parametrize("name", FILES)
 def test_small_file_from_four_clients_leaves_room_for_others(server, name):
     make, status = FILES[name]
@@ -80,6 +82,20 @@ def test_small_file_from_four_clients_leaves_room_for_others(server, name):
     assert set(answers) == {b"64 by 48\n"} and len(answers) > 1
 
 
+@pytest.mark.attack(1)
+def test_refused_images_do_not_stay_in_memory(server):
+    image = corpus.saved(Image.effect_noise((2000, 2000), 60).convert("RGB"), "JPEG")
+    torn = corpus.as_body(image[: len(image) * 3 // 4])
+    worker, sizes = worker_pid(server), []
+    for _ in range(5):
+        with ThreadPoolExecutor(SENDERS) as clients:
+            answers = clients.map(lambda _: send(server, torn).status, range(50))
+        assert set(answers) == {422}
+        sizes.append(resident_mb(worker))
+    assert sizes[-1] - sizes[0] < 0.05 * sizes[0]
+
+
+@pytest.mark.attack(2)
 def test_peak_memory_stays_small(server):
     status = Path(f"/proc/{worker_pid(server)}/status").read_text()
     [peak] = re.findall(r"VmHWM:\s+(\d+) kB", status)

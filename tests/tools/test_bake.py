@@ -114,6 +114,7 @@ def test_weights_that_share_memory_can_be_baked_in_their_own_type(flask, tmp_pat
     assert flask("bake", tmp_path / "baked", *options)[0] == 0
 
 
+@pytest.mark.attack(6)
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
 def test_weights_that_are_not_finite_are_refused(flask, tmp_path, value):
     bad = {name: torch.tensor([1, value]) for name in "abcde"}
@@ -125,6 +126,7 @@ def test_weights_that_are_not_finite_are_refused(flask, tmp_path, value):
     assert list((tmp_path / "to").iterdir()) == []
 
 
+@pytest.mark.attack(6)
 def test_missing_weights_are_refused(flask, tmp_path):
     source = write_checkpoint(tmp_path / "source", weight=torch.ones(2))
     index = {"weight_map": {"weight": "model.safetensors", "b": "second.safetensors"}}

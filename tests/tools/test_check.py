@@ -145,6 +145,7 @@ def test_model_for_audio_needs_an_example(model_file):
     assert "that accepts audio/* needs an example" in run(model_file(source).stem)[1]
 
 
+@pytest.mark.attack(6)
 def test_missing_weights_are_reported(model_file, tmp_path, monkeypatch):
     transformers = pytest.importorskip("transformers")
     from safetensors.torch import load_file, save_file

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+import pytest
 from werkzeug.wrappers import Response
 
 from endpoint import create_app
@@ -57,6 +58,7 @@ def test_failed_files_are_named_and_the_others_answered(flask, folder):
     assert "9 done, 3 failed" in errors
 
 
+@pytest.mark.attack(14)
 def test_names_with_line_breaks_are_answered_once(flask, tmp_path):
     for name in (b"a\nb.png", b"c\td\\.png", b"\xff.png"):
         path = os.fsencode(tmp_path) + b"/" + name

@@ -91,6 +91,7 @@ def test_names_that_escape_alike_are_told_apart(path):
     assert write(path, ["a\\nb", "a\nb"]) == ["a\\nb"]
 
 
+@pytest.mark.attack(14)
 def test_bytes_that_are_not_utf_8_are_kept(tmp_path):
     write(tmp_path / "answers.text", ["\udcff.png"])
     assert (tmp_path / "answers.text").read_bytes().startswith(b"\xff.png\t")

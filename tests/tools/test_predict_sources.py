@@ -68,6 +68,7 @@ def raw_server(*parts: bytes) -> str:
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
+@pytest.mark.attack(17)
 def test_url_whose_headers_never_end_is_given_up(monkeypatch):
     monkeypatch.setattr(predict_sources, "FETCH_TIMEOUT", 0.5)
     url = raw_server(b"HTTP/1.1 200 OK\r\n", *[b"X-Drip: drip\r\n"] * 90)
@@ -77,12 +78,14 @@ def test_url_whose_headers_never_end_is_given_up(monkeypatch):
     assert RAW in [thread.name for thread in threading.enumerate()]
 
 
+@pytest.mark.attack(17)
 def test_url_that_sends_less_than_it_announced_has_no_answer():
     url = raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
     with pytest.raises(InputError, match="It cannot be fetched: .*"):
         read_source(url, FIELDS, 10_000)
 
 
+@pytest.mark.attack(17)
 def test_url_that_never_ends_is_given_up(serve, monkeypatch):
     def drip():
         while True:

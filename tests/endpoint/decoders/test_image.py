@@ -182,6 +182,7 @@ def test_large_jpeg_is_decoded_at_a_fraction_of_its_size():
     assert decode_image(upload).size == (1000, 800)
 
 
+@pytest.mark.attack(2)
 def test_file_that_is_slow_to_decode_is_given_up(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr("time.thread_time", lambda: next(clock) / 1000)
@@ -190,6 +191,7 @@ def test_file_that_is_slow_to_decode_is_given_up(monkeypatch):
     assert next(clock) < 2 * 1000 * MAX_CPU_SECONDS
 
 
+@pytest.mark.attack(2)
 def test_only_large_images_wait_for_large_slots(monkeypatch):
     turns = []
 
@@ -208,6 +210,7 @@ def test_only_large_images_wait_for_large_slots(monkeypatch):
     assert len(turns) == 2
 
 
+@pytest.mark.attack(9)
 def test_upload_that_nobody_waits_for_is_not_decoded(loads):
     def check():
         raise TimeoutError

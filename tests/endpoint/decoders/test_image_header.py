@@ -53,12 +53,14 @@ def test_pixel_limit_holds_for_frames_inside_a_file(monkeypatch):
     assert refusal(decode, corpus.gif_of((8, 8), (9000, 9000)))[0] == 413
 
 
+@pytest.mark.attack(2)
 @pytest.mark.parametrize("size, scans", (((7000, 7000), 1000), ((8, 8), 250_000)))
 def test_jpeg_with_too_many_scans_is_refused_before_it_is_decoded(loads, size, scans):
     assert refusal(decode, corpus.scanned(*size, scans))[0] == 422
     assert loads == []
 
 
+@pytest.mark.attack(2)
 def test_image_with_a_very_long_side_is_refused_before_it_is_decoded(loads):
     for size in ((70_000, 1), (1, 70_000)):
         for kind in ("PNG", "TIFF", "BMP"):
@@ -67,6 +69,7 @@ def test_image_with_a_very_long_side_is_refused_before_it_is_decoded(loads):
     assert loads == []
 
 
+@pytest.mark.attack(2)
 def test_run_length_encoded_bmp_is_refused_before_it_is_decoded(loads):
     status, sentence = refusal(decode, corpus.rle_bmp(64, 48, b"\x40\1\0\0" * 48))
     assert (status, "PNG" in sentence, loads) == (415, True, [])
@@ -78,6 +81,7 @@ def test_bmp_with_bit_masks_is_decoded():
     assert decode(data.replace(b"\x36\0\0\0\x28", b"\x42\0\0\0\x28")).size == (2, 2)
 
 
+@pytest.mark.attack(2)
 @pytest.mark.parametrize("sides", ((20_000, 20_000), (16, 10_000_000)))
 def test_tile_much_larger_than_its_image_is_refused_before_it_is_decoded(loads, sides):
     tile = ((322, 4, 1, sides[0]), (323, 4, 1, sides[1]), corpus.TILES)
@@ -91,6 +95,7 @@ def many_fractions(tag: int) -> bytes:
     return file.ljust(500, b"\0") + struct.pack("<II", 7, 3) * 200_000
 
 
+@pytest.mark.attack(2)
 @pytest.mark.parametrize("tag", (0x0112, 0x011A))
 def test_tags_of_many_numbers_are_not_made_into_objects(monkeypatch, tag):
     fractions = []
@@ -101,12 +106,14 @@ def test_tags_of_many_numbers_are_not_made_into_objects(monkeypatch, tag):
     assert fractions == []
 
 
+@pytest.mark.attack(2)
 def test_tiff_with_millions_of_strips_is_refused_before_it_is_decoded(loads):
     strips = corpus.tiff_of(64, 48, (273, 4, 2_000_000, 8), (278, 4, 1, 1))
     assert refusal(decode, strips + b"\1\0\0\0" * 2_000_000)[0] == 422
     assert loads == []
 
 
+@pytest.mark.attack(2)
 def test_tiff_of_jpeg_with_too_many_scans_is_refused():
     for scans, is_decoded in ((5, True), (50, False)):
         file = corpus.scanned(64, 64, scans)
@@ -127,6 +134,7 @@ def animated_webp(side: int) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.attack(2)
 def test_large_animated_webp_is_refused(monkeypatch):
     monkeypatch.setenv("ENDPOINT_MAX_PIXELS", "10000")
     assert decode(animated_webp(50)).size == (50, 50)
