@@ -89,11 +89,18 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def get_thread_pool(self) -> Any:
         """Start all threads now: in a rush each start would wait for the others."""
-        pool = super().get_thread_pool()
-        with contextlib.suppress(RuntimeError):  # The system has no thread left.
+        pool: Any = super().get_thread_pool()
+        begin = threading.Event()
+        try:
             for _ in range(self.cfg.threads):
-                pool.submit(time.sleep, 0.1)
-        return pool
+                pool.submit(begin.wait)
+            return pool
+        except RuntimeError:  # The system allows fewer, and the model needs some, too.
+            self.cfg.set("threads", max(1, len(pool._threads) // 2))
+        finally:
+            begin.set()
+        pool.shutdown()
+        return self.get_thread_pool()
 
     def accept(self, listener: socket.socket) -> None:
         try:

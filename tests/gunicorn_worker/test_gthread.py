@@ -274,6 +274,21 @@ def test_too_many_open_files_end_no_worker(serve, monkeypatch):
 
 
 @pytest.mark.attack(4)
+def test_half_of_the_threads_that_the_system_allows_are_used(serve, monkeypatch):
+    def start(thread):
+        if threading.active_count() > most:
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    most, real = threading.active_count() + 2, threading.Thread.start
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        running = serve()
+    assert running.worker.cfg.threads == 1
+    assert b"200 OK" in running.get() and b"200 OK" in running.get()
+
+
+@pytest.mark.attack(4)
 def test_lack_of_threads_ends_no_worker(serve, monkeypatch):
     running = serve()
 
