@@ -36,10 +36,8 @@ class Clients:
     def __init__(self) -> None:
         # Since when, for how many seconds, and how the socket is then shut down.
         self._waiting: dict[TConn, tuple[float, float, int]] = {}
+        self._ending: set[TConn] = set()  # to have room for others
         self.stopped = float("inf")  # when the server began to stop
-
-    def __contains__(self, conn: TConn) -> bool:
-        return conn in self._waiting
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -50,6 +48,7 @@ class Clients:
 
     def is_done(self, conn: TConn) -> None:
         self._waiting.pop(conn, None)
+        self._ending.discard(conn)
 
     def end(self, conn: TConn, how: int) -> None:
         """Let the thread see the end of the connection."""
@@ -57,9 +56,11 @@ class Clients:
         with contextlib.suppress(OSError):
             socket.socket.shutdown(conn.sock, how)  # An SSLSocket's own is not safe.
 
-    def end_longest(self) -> None:
-        for conn in list(self._waiting)[:1]:
+    def end_longest(self, count: int) -> None:
+        """Let as many threads end as are needed, but for those that are ending."""
+        for conn in list(self._waiting)[: max(0, count - len(self._ending))]:
             self.end(conn, socket.SHUT_RDWR)
+            self._ending.add(conn)
 
     def end_overdue(self) -> None:
         now = time.monotonic()
@@ -130,22 +131,16 @@ class TimeoutThreadWorker(ThreadWorker):
         self.murder_keepalived()
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Give a connection a thread; without a free one, end the longest waiting."""
+        super().enqueue_req(conn)
+        self.make_room()
+
+    def make_room(self) -> None:
+        """End the longest waiting while more connections need a thread than exist."""
         idle = len(self.pending_conns) + len(self.keepalived_conns)
-        if self.nr_conns - idle > self.cfg.threads:
-            self.clients.end_longest()
-        self.clients.wait_for(conn, HEAD_TIMEOUT)
-        try:
-            super().enqueue_req(conn)
-        except RuntimeError as error:  # The system has no thread left.
-            self.log.error("A request is refused: %s.", error)
-            self.clients.is_done(conn)
-            self.nr_conns -= 1
-            conn.close()
+        self.clients.end_longest(self.nr_conns - idle - self.cfg.threads)
 
     def handle(self, conn: Any) -> Any:
-        if conn not in self.clients:
-            return False  # It was ended before it had a thread.
+        self.clients.wait_for(conn, HEAD_TIMEOUT)
         self.local.conn = conn
         keep_alive = super().handle(conn)
         if keep_alive and conn.parser.unreader.buf.getvalue():
@@ -178,6 +173,7 @@ class TimeoutThreadWorker(ThreadWorker):
                 conn.timeout = 0
         super().murder_pending()
         self.clients.end_overdue()
+        self.make_room()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.clients.stopped = min(self.clients.stopped, time.monotonic())
