@@ -34,7 +34,7 @@ def create_app(module: str | None = None) -> Flask:
     # A debug server keeps running so that you can fix the file.
     exit = bool if app.debug else os._exit
     load = partial(load_model, module, settings.device)
-    batcher = Batcher(load, ModelInfo(module), settings, exit)
+    batcher = Batcher(load, ModelInfo(name=module), settings, exit)
     app.extensions["batcher"] = batcher
     app.register_blueprint(routes)
     app.register_error_handler(Exception, error_response)

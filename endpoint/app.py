@@ -45,7 +45,7 @@ def predict(route: str = "") -> Response:
     info = batcher().info
     if route and route not in info.routes:
         raise NotFound
-    uploads = parse_uploads(request, info.accepts, route)
+    uploads = parse_uploads(request, info.accepts, info.fields_of(route), route)
     # Later files of a request wait for a free slot of the queue.
     jobs = [
         batcher().submit(up, new_job(), wait=up is not uploads[0]) for up in uploads

@@ -197,8 +197,8 @@ class Batcher:
     def _load_model(self) -> None:
         self.model, self.info = self._load()
         self.runner.max_batch = self.runner.max_batch or self.info.max_batch
-        if self.info.example is not None:
-            input = self.model.decode(self.info.example)
+        for example in reversed(self.info.example):
+            input = self.model.decode(example)
             [self.example_output] = self.model.predict([input])
         self.state, self.reason = State.READY, "The model is ready"
         telemetry.ready.set(1)

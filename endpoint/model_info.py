@@ -2,14 +2,23 @@
 
 import importlib
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Annotated, Any, NoReturn, Protocol
+
+from pydantic import BaseModel, Field, InstanceOf, ValidationError
+from werkzeug.exceptions import BadRequest
 
 from endpoint.device import find_device
+from endpoint.fields import NoFields, Values, parse_fields, schemas
 from endpoint.uploads import Upload
 
 log = logging.getLogger(__name__)
+METHODS = {"decode": "upload", "predict": "inputs", "encode": "output"}
+FieldsClass = type[BaseModel]
+Route = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+Example = InstanceOf[Upload]
 
 
 class Model(Protocol):
@@ -19,48 +28,106 @@ class Model(Protocol):
     def encode(self, output: Any) -> Any: ...
 
 
-@dataclass(frozen=True)
-class ModelInfo:
-    """The optional attributes of a model, with their defaults."""
+def attribute(default: Any, allowed: str, **limits: Any) -> Any:
+    return Field(default, description=allowed, **limits)
 
-    name: str
-    device: str | None = None
-    revision: str | None = None
-    accepts: str = "image/*"
-    fields: Mapping[str, str] = field(default_factory=dict)  # name to description
-    routes: Sequence[str] = ()
-    max_batch: int = 32
-    example: Upload | None = None
-    batch_key: Callable[[Any], Hashable] = lambda input: None
-    draw: Callable[[Any], Any] | None = None
+
+class ModelInfo(BaseModel, frozen=True, strict=True):
+    """The optional attributes of a model, with their defaults and what is allowed."""
+
+    name: str = attribute("", "text")
+    revision: str | None = attribute(None, "text")
+    device: str | None = attribute(None, "text")
+    accepts: str = attribute("image/*", 'like "image/*"', pattern="^[a-z]+/[^ ]+$")
+    Fields: FieldsClass = attribute(
+        NoFields, "a class that inherits pydantic.BaseModel"
+    )
+    routes: Sequence[Route] | dict[Route, FieldsClass] = attribute(
+        (), 'a tuple like ("top",), or a dict from each route to its class Fields'
+    )
+    max_batch: int = attribute(32, "a whole number from 1 to 65,536", ge=1, le=65_536)
+    example: Example | list[Example] = attribute([], "an Upload, or a list of them")
+    batch_key: Callable[[Any], Hashable] = attribute(lambda input: None, "a method")
+    draw: Callable[[Any], Any] | None = attribute(None, "a method")
 
     @classmethod
     def of(cls, model: Model, name: str, device: str) -> "ModelInfo":
         """Read a loaded model; `name` is for a model without one."""
-        names = [each for each in cls.__dataclass_fields__ if hasattr(model, each)]
+        names = [each for each in cls.model_fields if hasattr(model, each)]
         own = {each: getattr(model, each) for each in names}
-        return cls(**{"name": name} | own | {"device": device})
+        try:
+            info = cls(**{"name": name} | own | {"device": device})
+        except ValidationError as invalid:
+            wrong = str(invalid.errors()[0]["loc"][0])
+            refuse(f"{wrong} must be {cls.model_fields[wrong].description}.")
+        examples = [
+            *([info.example] if isinstance(info.example, Upload) else info.example)
+        ]
+        return info.model_copy(update={"example": [*map(info.check_example, examples)]})
+
+    def check_example(self, example: Upload) -> Upload:
+        """Return an example with its fields checked as those of a request are."""
+        try:
+            values = Values(example.fields or {})
+            return replace(
+                example, fields=parse_fields(self.fields_of(example.route), values)
+            )
+        except BadRequest as error:
+            refuse(f"the example has wrong fields: {error.description}")
 
     @property
     def version(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
 
+    def fields_of(self, route: str) -> FieldsClass:
+        """Return the class of the fields that a route takes."""
+        own = self.routes if isinstance(self.routes, dict) else {}
+        return own.get(route, self.Fields)
+
     def to_json(self) -> dict[str, Any]:
         """Return what `GET /` and `GET /health` show."""
-        names = ("revision", "device", "accepts", "fields", "routes")
-        return {"model": self.name} | {each: getattr(self, each) for each in names}
+        return {
+            "model": self.name,
+            "revision": self.revision,
+            "device": self.device,
+            "accepts": self.accepts,
+            "fields": schemas(self.Fields),
+            "routes": {route: schemas(self.fields_of(route)) for route in self.routes},
+        }
+
+
+def refuse(problem: str) -> NoReturn:
+    raise SystemExit(f"In the class Model, {problem}")
+
+
+def check_class(model_class: type) -> None:
+    """Refuse a class without a method, or with an attribute that is misspelt."""
+    for method, argument in METHODS.items():
+        if not callable(getattr(model_class, method, None)):
+            refuse(f"there is no method {method}(self, {argument}).")
+    names = {name.lower(): name for name in ModelInfo.model_fields if len(name) > 4}
+    for own in vars(model_class):
+        close = get_close_matches(own.lower(), names, n=1, cutoff=0.85)
+        if close and own not in names.values():
+            refuse(
+                f"{own} is not an attribute of this endpoint: is it {names[close[0]]}?"
+            )
 
 
 def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:
-    """Load the class Model of a module onto a device; "" finds one."""
+    """Load the class Model of a module onto a device; "" finds one.
+
+    A file that cannot be used is a SystemExit with a sentence.
+    """
     device = find_device(device)
     try:
-        load = importlib.import_module(module).Model
+        model_class = importlib.import_module(module).Model
     except (ModuleNotFoundError, AttributeError) as error:
         if error.name != "Model" and not f"{module}.".startswith(f"{error.name}."):
             raise  # an error in the file itself
         raise SystemExit(f"ENDPOINT_MODULE is {module}: {error}.") from None
-    model = load(device)
+    check_class(model_class)
+    model = model_class(device)
     info = ModelInfo.of(model, module, device)
     log.info("Serving %s on %s.", info.version, device)
     return model, info

@@ -2,7 +2,9 @@
 
 import base64
 import io
+import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, current_app, json, jsonify, render_template, request
@@ -11,10 +13,13 @@ from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from endpoint import jobs
+from endpoint.fields import required, sample
 from endpoint.model_info import Model, ModelInfo
 
 TEXT, JSON, HTML, PNG = "text/plain", "application/json", "text/html", "image/png"
-Answer = dict[str, Any] | bytes | HTTPException  # bytes are an image, as PNG
+Answer = (
+    dict[str, Any] | HTTPException
+)  # Values may be files, images, or lists of them.
 # For the errors that Werkzeug raises: its own descriptions address programmers.
 DEFAULT_DETAIL = {
     400: "The request is malformed.",
@@ -28,6 +33,14 @@ CONTENT_SECURITY_POLICY = (
     "media-src blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a model answers with, such as File(wav, "audio/wav")."""
+
+    data: bytes
+    media_type: str
 
 
 class ClientClosedRequest(HTTPException):
@@ -88,63 +101,100 @@ def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
     """Encode the output; draw it if an image was requested, or the page."""
     kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
     drawing = info.draw(output) if info.draw and kind in (HTML, PNG) else None
-    answer: Any = drawing if drawing and kind == PNG else model.encode(output)
-    if isinstance(answer, Image.Image):
-        return encode_png(answer)
-    if drawing:  # The page shows both.
-        answer = answer | {"image": data_uri(encode_png(drawing))}
-    return dict(answer)
+    if drawing and kind == PNG:
+        return to_answer(drawing)
+    answer = to_answer(model.encode(output))
+    return answer | {"image": drawing} if drawing else answer  # The page shows both.
+
+
+def to_answer(encoded: Any) -> dict[str, Any]:
+    """Return what a model's `encode` returned as a dict."""
+    match encoded:
+        case Image.Image():
+            return {"image": encoded}
+        case File():
+            return {"file": encoded}
+        case list():
+            return {"images": encoded}
+    return dict(encoded)
+
+
+def media_type(value: Any) -> str | None:
+    """Return the media type of a file or an image, None for any other value."""
+    return PNG if isinstance(value, Image.Image) else getattr(value, "media_type", None)
 
 
 def respond(answers: Sequence[Answer]) -> Response:
     """Write the answers, in the order of the uploads, as the client accepts them."""
-    has_image = any(isinstance(answer, bytes) for answer in answers)
-    kinds = (PNG, JSON, HTML, TEXT) if has_image else (TEXT, JSON, HTML)
+    values = [v for each in answers if isinstance(each, dict) for v in each.values()]
+    files = {kind: v for v in reversed(values) if (kind := media_type(v))}
+    # An answer that begins with a file is sent as that file, unless JSON is accepted.
+    begins = any(media_type(first_value(each)) for each in answers)
+    kinds = [*files, JSON, HTML, TEXT] if begins else [TEXT, JSON, HTML, *files]
     kind = request.accept_mimetypes.best_match(kinds, default=kinds[0])
     if kind == HTML:
         return Response(render_page(answers), mimetype=HTML)
-    if kind == PNG and isinstance(answers[0], bytes) and len(answers) == 1:
-        return Response(answers[0], mimetype=PNG)
     if kind == TEXT:
-        lines = [f"{_first_value(answer)}\n" for answer in answers]
+        lines = [f"{first_value(answer)}\n" for answer in answers]
         return Response("".join(lines), mimetype=TEXT)
+    if kind in files and len(answers) == 1:
+        return Response(to_file(files[kind]).data, mimetype=kind)
     items = [to_json(answer) for answer in answers]
     return jsonify(items[0] if len(items) == 1 else {"predictions": items})
 
 
-def _first_value(answer: Answer) -> str:
+def first_value(answer: Answer) -> Any:
     if isinstance(answer, HTTPException):
         return f"error: {problem_body(answer)['detail']}"
-    values = answer if isinstance(answer, dict) else to_json(answer)
-    return str(next(iter(values.values())))
+    return next(iter(answer.values()))
 
 
 def to_json(answer: Answer) -> dict[str, Any]:
-    """Return an answer as a JSON object, an image as a data: URI."""
+    """Return an answer as a JSON object, with files and images as data: URIs."""
     if isinstance(answer, HTTPException):
         return {"error": problem_body(answer)}
-    if isinstance(answer, bytes):
-        return {"image": data_uri(answer)}
     # JSON has no NaN and no infinity: they become null.
-    return dict(json.loads(json.dumps(answer), parse_constant=lambda name: None))
+    text = json.dumps(answer, default=data_uri)
+    return dict(json.loads(text, parse_constant=lambda name: None))
 
 
 def render_page(answers: Sequence[Answer] = ()) -> str:
     """Return the upload page with the answers to the files that it sent."""
     items = [(isinstance(each, HTTPException), to_json(each)) for each in answers]
     info = current_app.extensions["batcher"].info
-    return render_template("index.html", items=items, info=info)
+    described = info.to_json()
+    fields, routes = described["fields"], described["routes"]
+    return render_template(
+        "index.html",
+        items=items,
+        info=info,
+        fields=fields,
+        required=required(info.Fields),
+        routes=routes,
+        curl=[
+            shlex.quote(f"{name}={sample(fields[name])}")
+            for name in fields
+            if sample(fields[name]) is not None
+        ],
+    )
 
 
 def wants_page() -> bool:
     return request.accept_mimetypes.best_match((JSON, HTML)) == HTML
 
 
-def encode_png(image: Image.Image) -> bytes:
+def to_file(value: Any) -> File:
+    """Return a file as it is, and an image as PNG."""
+    if isinstance(value, File):
+        return value
     file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
+    value.save(file, "PNG")
+    return File(file.getvalue(), PNG)
 
 
-def data_uri(png: bytes) -> str:
-    return f"data:{PNG};base64,{base64.b64encode(png).decode()}"
+def data_uri(value: Any) -> str:
+    """Return a file or an image as a data: URI; TypeError for any other value."""
+    if not media_type(value):
+        raise TypeError(f"encode returned a value of type {type(value).__name__}")
+    file = to_file(value)
+    return f"data:{file.media_type};base64,{base64.b64encode(file.data).decode()}"

@@ -5,15 +5,18 @@ import io
 import mimetypes
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 import flask
+from pydantic import BaseModel
+from pydantic_core import core_schema
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, abort
 from werkzeug.wrappers import Request
 
+from endpoint.fields import Values, parse_fields
 from endpoint.limits import json_turn
 
 ROOT = Path(__file__).parent.parent
@@ -21,16 +24,16 @@ SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no fil
 MAX_JSON_COMMAS = 10_000  # Base64 has none: more would be a flood of small objects.
 OCTETS = "application/octet-stream"  # a file of any type
 DATA_URI = re.compile("data:([^,]*);base64,")
-Values = MultiDict[str, Any]
+MAX_INPUTS = 100  # in one request
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One file or one JSON body, and the other values that were sent with it."""
+    """One file or text, and the fields that were sent with it."""
 
     data: bytes
     media_type: str = OCTETS
-    fields: Values = field(default_factory=MultiDict)
+    fields: Any = None  # an instance of the model's class Fields
     route: str = ""  # what follows /predict/ in the URL
     check: Callable[[], None] = lambda: None  # raises once nobody waits any more
 
@@ -38,7 +41,16 @@ class Upload:
     def from_file(cls, path: str | Path, **fields: Any) -> "Upload":
         """Read a file; a relative path starts at the root of the repository."""
         data = (ROOT / path).read_bytes()
-        return cls(data, guess_media_type(str(path)), MultiDict(fields))
+        return cls(data, guess_media_type(str(path)), fields)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *args: Any) -> Any:
+        """Let a class Fields have a file: `mask: Upload`."""
+        return core_schema.no_info_plain_validator_function(to_upload)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, *args: Any) -> dict[str, Any]:
+        return {"type": "string", "format": "binary"}
 
 
 def guess_media_type(name: str) -> str:
@@ -65,39 +77,48 @@ def usage(accepts: str) -> str:
 
 
 def parse_uploads(
-    request: Request, accepts: str = "image/*", route: str = ""
+    request: Request, accepts: str, fields: type[BaseModel], route: str = ""
 ) -> list[Upload]:
     """Return the request's uploads in order; 400 without one, 413 over a limit."""
-    data, kind = read_body(request), accepts.partition("/")[0]
-    is_text = kind not in SAMPLE_NAMES  # Values alone are then an upload.
-    values: Values = MultiDict(request.args)
-    files: list[tuple[bytes, str]] = []
+    kind, inputs, others = accepts.partition("/")[0], [], MultiDict[str, Any]()
+    for name, value in read_values(request, kind).items(True):
+        is_file = isinstance(value, Upload) and name not in fields.model_fields
+        if name not in (kind, "file") and not is_file:
+            others.add(name, value)
+        elif value:
+            inputs.append(value)
+    if not inputs:
+        abort(400, f"The request has no {kind}. {usage(accepts)}")
+    # The fields first: they are cheap, and their mistakes need no decoding.
+    shared = {"fields": parse_fields(fields, others), "route": route}
+    try:
+        return [replace(to_upload(value, kind), **shared) for value in inputs]
+    except ValueError as error:
+        abort(400, f'"{kind}" {error}. {usage(accepts)}')
+
+
+def read_values(request: Request, kind: str) -> Values:
+    """Return what was sent under each name: strings, uploads and what JSON held."""
+    data, values = read_body(request), Values(request.args)
     if request.mimetype == "multipart/form-data":
-        files = form_files(request, kind)
+        for name, file in request.files.items(True):
+            if file.filename:
+                values.add(name, Upload(file.read(), file.mimetype or OCTETS))
         values.update(request.form)
+        if kind in SAMPLE_NAMES and {"file", kind} & request.form.keys():
+            sample = SAMPLE_NAMES[kind]
+            abort(400, f"The file field holds text: an @ is missing in file=@{sample}.")
     elif request.mimetype == "application/json":
-        body = parse_json(request, data)
-        files = [] if is_text else json_files(body, kind)
-        for name, items in MultiDict(body).lists():
-            values.setlist(name, items)
-    elif is_text and data.startswith(b"text=") and request.form:
+        for name, value in parse_json(request, data).items():
+            is_several = isinstance(value, list) and name in (kind, "file")
+            values.setlist(name, value[: MAX_INPUTS + 1] if is_several else [value])
+            if is_several and len(value) > MAX_INPUTS:
+                abort(413, f"A request holds at most {MAX_INPUTS} inputs.")
+    elif kind == "text" and data.startswith(b"text=") and request.form:
         values.update(request.form)  # curl --data-urlencode text=...
     elif data:  # curl --data-binary labels any file as a urlencoded form.
-        files = [(data, request.mimetype or OCTETS)]
-    if is_text and values and not files:
-        files = [(b"", "text/plain")]
-    if not files:
-        abort(400, f"The request has no {kind}. {usage(accepts)}")
-    return [Upload(data, media_type, values, route) for data, media_type in files]
-
-
-def form_files(request: Request, kind: str) -> list[tuple[bytes, str]]:
-    """Return the bytes and the media type of each file in a form."""
-    files = [file for _, file in request.files.items(True) if file.filename]
-    if not files and kind in SAMPLE_NAMES and {"file", kind} & request.form.keys():
-        sample = SAMPLE_NAMES[kind]
-        abort(400, f"The file field holds text: an @ is missing in file=@{sample}.")
-    return [(file.read(), file.mimetype or OCTETS) for file in files]
+        values.add("file", Upload(data, request.mimetype or OCTETS))
+    return values
 
 
 def read_body(request: Request) -> bytes:
@@ -113,6 +134,8 @@ def read_body(request: Request) -> bytes:
     except RequestEntityTooLarge:
         size, files = request.max_content_length, request.max_form_parts
         abort(413, f"A request holds at most {size:,} bytes and {files} files.")
+    except MemoryError:
+        raise
     except Exception:  # Servers raise their own where a client misbehaves.
         abort(400, "The request body is truncated or malformed.")
     request.environ.get("endpoint.body_received", bool)()
@@ -130,18 +153,20 @@ def parse_json(request: Request, data: bytes) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def json_files(body: dict[str, Any], kind: str) -> list[tuple[bytes, str]]:
-    """Take the file, as base64 or as a data: URI of it, out of a JSON object."""
-    name = next((name for name in (kind, "file") if body.get(name)), kind)
-    if not isinstance(text := body.pop(name, None), str):
-        return []
-    prefix = DATA_URI.match(text)
+def to_upload(value: Any, kind: str = "") -> Upload:
+    """Return an upload for what was sent; a ValueError says what it is not."""
+    if isinstance(value, Upload):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("is neither a text nor a list of texts")
+    if kind == "text":
+        return Upload(value.encode("utf-8", "surrogatepass"), "text/plain")
+    prefix = DATA_URI.match(value)
     start, media_type = (prefix.end(), prefix[1]) if prefix else (0, "")
     try:
         # Line breaks are usual in base64; any other foreign character is a mistake.
-        digits = text[start:].encode("ascii").translate(None, b" \t\r\n")
+        digits = value[start:].encode("ascii").translate(None, b" \t\r\n")
         with json_turn:
-            data = base64.b64decode(digits, validate=True)
+            return Upload(base64.b64decode(digits, validate=True), media_type or OCTETS)
     except ValueError:
-        abort(400, f'"{name}" is not valid base64, nor a data: URI of it.')
-    return [(data, media_type or OCTETS)]
+        raise ValueError("is not valid base64, nor a data: URI of it") from None

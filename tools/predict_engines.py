@@ -55,7 +55,7 @@ class LocalEngine:
         limits = {"queue": sys.maxsize, "deadline": TIMEOUT}
         settings = read_settings().model_copy(update=limits)
         load = partial(load_model, module, settings.device)
-        self.batcher = Batcher(load, ModelInfo(module), settings)
+        self.batcher = Batcher(load, ModelInfo(name=module), settings)
         self.batcher.start()
         while self.batcher.health()[0] != State.READY:  # A failure ends the process.
             time.sleep(0.02)

@@ -69,7 +69,7 @@ async function request(card) { // Repeat it while the server is busy or needs an
 
 function formData(input) {
   const sent = new FormData();
-  for (const [name, value] of new FormData(form)) if (typeof value === "string" && value) sent.set(name, value);
+  for (const [name, value] of new FormData(form)) if (typeof value === "string" || (name !== "file" && value.size)) sent.set(name, value);
   typeof input === "string" ? sent.set("text", input) : sent.append("file", input);
   return sent;
 }
@@ -181,7 +181,7 @@ form.onsubmit = event => {
   else if (form.text.value.trim()) add(form.text.value);
 };
 form.onchange = ({ target }) => {
-  if (target.type !== "file") return;
+  if (target.type !== "file" || (target.name && target.name !== "file")) return;
   [...target.files].forEach(add);
   target.value = "";
 };

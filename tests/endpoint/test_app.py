@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import BaseModel, Field
 from werkzeug.test import create_environ, run_wsgi_app
 
 from endpoint import create_app
@@ -200,11 +201,15 @@ def test_model_that_loads_refuses_files_and_answers_probes(monkeypatch):
     assert ready(app).test_client().get("/ping").status_code == 200
 
 
+class Count(BaseModel):
+    count: int = Field(1, ge=1, le=5)
+
+
 class Router(fake.Model):
-    routes = ("top",)
+    routes = {"top": Count}
 
     def decode(self, upload):
-        return upload.route or "none", upload.fields.get("count")
+        return upload.route or "none", getattr(upload.fields, "count", None)
 
     def predict(self, inputs):
         return [f"{route} {count}" for route, count in inputs]
@@ -213,7 +218,11 @@ class Router(fake.Model):
 def test_route_and_fields_reach_the_model():
     client = ready(app_for(Router)).test_client()
     assert client.post("/predict/top?count=3", data=b"a").text == "top 3\n"
+    assert client.post("/predict/top", data=b"a").text == "top 1\n"
     assert client.post("/predict", data=b"a").text == "none None\n"
+    for path in ("/predict?count=3", "/predict/top?count=6", "/predict/top?a=1"):
+        refused = client.post(path, data=b"a")
+        assert (refused.status_code, "count" in refused.text) == (400, True)
     assert client.post("/predict/other", data=b"a").status_code == 404
 
 

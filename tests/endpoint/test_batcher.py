@@ -76,7 +76,10 @@ def started(model, **settings) -> Batcher:
     exits: list[int] = []
     info = ModelInfo.of(model, "upper", "cpu")
     batcher = Batcher(
-        lambda: (model, info), ModelInfo("upper"), Settings(**settings), exits.append
+        lambda: (model, info),
+        ModelInfo(name="upper"),
+        Settings(**settings),
+        exits.append,
     )
     batcher.exits = exits
     batcher.start()
@@ -394,7 +397,7 @@ def test_model_that_cannot_load_ends_the_process(error, caplog):
         raise error
 
     exits: list[int] = []
-    batcher = Batcher(load, ModelInfo("upper"), Settings(), exits.append)
+    batcher = Batcher(load, ModelInfo(name="upper"), Settings(), exits.append)
     batcher.start()
     wait_until(lambda: exits)
     assert exits == [module.EXIT_BOOT_FAILED] and batcher.health()[0] == "failed"
@@ -407,16 +410,18 @@ def test_cause_of_a_failure_is_not_shown_to_clients(caplog):
         raise ValueError("secret")
 
     exits: list[int] = []
-    batcher = Batcher(load, ModelInfo("upper"), Settings(), exits.append)
+    batcher = Batcher(load, ModelInfo(name="upper"), Settings(), exits.append)
     batcher.start()
     wait_until(lambda: exits)
     assert "secret" not in batcher.health()[1] and "secret" in caplog.text
 
 
 def test_model_is_warmed_up_with_its_example(model):
-    model.example = "example"
+    model.example = [Upload(b"first"), Upload(b"second")]
+    model.decode = lambda upload: upload.data.decode()
     batcher = started(model)
-    assert model.batches == [["example"]] and batcher.example_output == "EXAMPLE"
+    assert model.batches == [["second"], ["first"]]
+    assert batcher.example_output == "FIRST"
 
 
 def test_info_is_that_of_the_model_once_it_is_loaded(model):
@@ -425,7 +430,7 @@ def test_info_is_that_of_the_model_once_it_is_loaded(model):
 
 
 def test_batcher_loads_nothing_before_it_starts(model):
-    batcher = Batcher(None, ModelInfo("upper"), Settings(), [].append)
+    batcher = Batcher(None, ModelInfo(name="upper"), Settings(), [].append)
     assert batcher.health() == ("loading", "The model is loading")
     assert outcome(batcher.submit("a")) is NotReady
 

@@ -1,7 +1,12 @@
 """What a model file defines, with the defaults for what it leaves out."""
 
-import pytest
+from dataclasses import replace
+from typing import Literal
 
+import pytest
+from pydantic import BaseModel, Field
+
+from endpoint.fields import NoFields
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.uploads import Upload
 
@@ -21,14 +26,29 @@ PLAIN = """
 """
 
 
+class Language(BaseModel):
+    language: Literal["en", "de"] = Field("en", description="What is spoken.")
+
+
 class Plain:
     pass
+
+
+LANGUAGE = {
+    "language": {
+        "default": "en",
+        "description": "What is spoken.",
+        "enum": ["en", "de"],
+        "title": "Language",
+        "type": "string",
+    }
+}
 
 
 class Complete:
     name, revision = "complete", "abc"
     accepts = "audio/*"
-    fields = {"language": "The language that is spoken."}
+    Fields = Language
     routes = ("top",)
     max_batch = 7
     example = Upload(b"RIFF")
@@ -43,8 +63,8 @@ class Complete:
 def test_model_without_attributes_has_the_defaults():
     info = ModelInfo.of(Plain(), "my.module", "cpu")
     assert (info.name, info.revision, info.device) == ("my.module", None, "cpu")
-    assert (info.accepts, info.fields, info.routes) == ("image/*", {}, ())
-    assert (info.max_batch, info.example, info.draw) == (32, None, None)
+    assert (info.accepts, info.Fields, info.routes) == ("image/*", NoFields, ())
+    assert (info.max_batch, info.example, info.draw) == (32, [], None)
     assert info.batch_key("a") == info.batch_key("bb")
 
 
@@ -52,7 +72,8 @@ def test_attributes_of_the_model_are_used():
     info = ModelInfo.of(Complete(), "my.module", "cuda:1")
     assert (info.name, info.revision, info.device) == ("complete", "abc", "cuda:1")
     assert (info.accepts, info.routes, info.max_batch) == ("audio/*", ("top",), 7)
-    assert (info.fields, info.example) == (Complete.fields, Complete.example)
+    assert info.Fields == Language
+    assert info.example == [replace(Complete.example, fields=Language())]
     assert (info.batch_key("bb"), info.draw("a")) == (2, "drawn a")
 
 
@@ -64,7 +85,7 @@ def test_device_of_the_model_is_the_one_it_was_loaded_on():
 
 @pytest.mark.parametrize("revision, version", [(None, "a/b"), ("1", "a/b@1")])
 def test_version_names_the_revision_if_there_is_one(revision, version):
-    assert ModelInfo("a/b", revision=revision).version == version
+    assert ModelInfo(name="a/b", revision=revision).version == version
 
 
 def test_info_is_shown_as_json():
@@ -73,8 +94,8 @@ def test_info_is_shown_as_json():
         "revision": "abc",
         "device": "cpu",
         "accepts": "audio/*",
-        "fields": Complete.fields,
-        "routes": ("top",),
+        "fields": LANGUAGE,
+        "routes": {"top": LANGUAGE},
     }
 
 

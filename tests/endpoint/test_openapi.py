@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import tempfile
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel, Field, SecretStr
 
 from endpoint import create_app
 from endpoint.uploads import Upload
@@ -18,9 +20,23 @@ CASES = 25  # for each way to send; 1,250 make over 5,000 requests
 JSON = {"Accept": "application/json"}
 
 
+class Labels(BaseModel):
+    labels: list[str] = Field(["a dog"], description="What the image may show.")
+
+
+class AllKinds(Labels):
+    count: int = Field(3, ge=1, le=9)
+    share: float | None = Field(None, gt=0, lt=1)
+    tone: Literal["kind", "plain"]
+    is_loud: bool = False
+    prompt: str = Field("Describe it.", min_length=1, max_length=300)
+    token: SecretStr | None = None
+    mask: Upload | None = None
+
+
 class WithFields(Drawing):
-    fields = {"labels": "What the image may show."}
-    routes = ("top",)
+    Fields = Labels
+    routes = {"top": AllKinds}
 
 
 class WithExample(Drawing):
@@ -54,7 +70,12 @@ def test_document_has_the_fields_and_routes_of_the_model():
     post = operation(app, "/predict/top")
     form = post["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert form["properties"]["labels"]["description"] == "What the image may show."
-    assert post["parameters"][0]["name"] == "labels"
+    assert form["properties"]["mask"]["anyOf"][0]["format"] == "binary"
+    assert form["required"] == ["file", "tone"]
+    parameters = {each["name"]: each["schema"] for each in post["parameters"]}
+    assert parameters.keys() == AllKinds.model_fields.keys() - {"mask"}
+    assert parameters["count"]["maximum"] == 9
+    assert [each["name"] for each in operation(app)["parameters"]] == ["labels"]
     assert "image/png" in post["responses"]["200"]["content"]
     assert "/predict/best" not in document(app)["paths"]
 

@@ -5,14 +5,27 @@ import io
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 from werkzeug.test import EnvironBuilder
 
-from endpoint.uploads import Upload, guess_media_type, parse_uploads, usage
+from endpoint.uploads import Upload, guess_media_type, usage
 from tests.support.images import BULLDOG, make_image
-from tests.support.uploads import LimitedRequest, parse, refusal
+from tests.support.uploads import LimitedRequest, parse, parse_environ, refusal
 
 IMAGE = make_image(kind="JPEG")
 BASE64 = base64.b64encode(IMAGE).decode()
+
+
+class Several(BaseModel):
+    a: int = 0
+    b: int = 0
+    labels: list[str] = []
+
+
+class Masked(BaseModel):
+    mask: Upload | None = None
+
+
 FORM = "multipart/form-data"
 JSON = "application/json"
 URLENCODED = "application/x-www-form-urlencoded"
@@ -46,21 +59,48 @@ def test_files_keep_their_order():
 @pytest.mark.attack(14)
 def test_other_values_become_fields():
     form = {"b": "2", "file": (io.BytesIO(b"."), "x")}
-    (upload,) = parse(query_string="a=1", data=form)
-    assert upload.fields.to_dict() == {"a": "1", "b": "2"}
+    (upload,) = parse(fields=Several, query_string="a=1", data=form)
+    assert (upload.fields.a, upload.fields.b) == (1, 2)
     body = {"image": BASE64, "labels": ["x", "y"]}
-    (upload,) = parse(query_string="a=1", json=body)
-    assert upload.fields.getlist("labels") == ["x", "y"]
-    (upload,) = parse(query_string="a=1", data=IMAGE)
-    assert upload.fields["a"] == "1"
+    (upload,) = parse(fields=Several, query_string="a=1", json=body)
+    assert (upload.fields.a, upload.fields.labels) == (1, ["x", "y"])
+    (upload,) = parse(fields=Several, query_string="a=1", data=IMAGE)
+    assert upload.fields.a == 1
 
 
 def test_other_values_become_fields_of_a_text():
-    (upload,) = parse("text/plain", query_string="m=3", json={"text": "a", "n": 2})
-    assert (upload.fields["n"], upload.fields["m"]) == (2, "3")
-    form = {"data": "text=a&n=2", "content_type": URLENCODED}
-    (upload,) = parse("text/plain", query_string="m=3", **form)
-    assert (upload.fields["n"], upload.fields["m"]) == ("2", "3")
+    body = {"text": "word", "b": 2}
+    (upload,) = parse("text/plain", Several, query_string="a=3", json=body)
+    assert (upload.data, upload.fields) == (b"word", Several(a=3, b=2))
+    form = {"data": "text=word&b=2", "content_type": URLENCODED}
+    (upload,) = parse("text/plain", Several, query_string="a=3", **form)
+    assert (upload.data, upload.fields) == (b"word", Several(a=3, b=2))
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_list_in_json_is_several_uploads(kind):
+    sent = ["one", "two"]
+    if kind == "image":
+        sent = [base64.b64encode(each.encode()).decode() for each in sent]
+    uploads = parse(f"{kind}/*", json={kind: sent})
+    assert [upload.data for upload in uploads] == [b"one", b"two"]
+    status, sentence = refusal(parse, f"{kind}/*", json={kind: sent * 51})
+    assert (status, "at most 100" in sentence) == (413, True)
+    assert refusal(parse, f"{kind}/*", json={kind: ["b25l", 5]})[0] == 400
+
+
+def test_file_of_a_field_is_no_upload_of_its_own():
+    files = {"image": (io.BytesIO(IMAGE), "x"), "mask": (io.BytesIO(b"mask"), "m.png")}
+    (upload,) = parse(fields=Masked, data=files)
+    assert upload.data == IMAGE
+    assert upload.fields.mask == Upload(b"mask", "image/png")
+    body = {"image": BASE64, "mask": base64.b64encode(b"mask").decode()}
+    (upload,) = parse(fields=Masked, json=body)
+    assert upload.fields.mask.data == b"mask"
+    (upload,) = parse(fields=Masked, data=IMAGE)
+    assert upload.fields.mask is None
+    status, sentence = refusal(parse, fields=Masked, json=body | {"mask": "?"})
+    assert (status, sentence[:26]) == (400, "mask is not valid base64, ")
 
 
 def test_media_type_is_the_one_that_was_sent():
@@ -119,10 +159,10 @@ def test_json_with_thousands_of_values_is_not_parsed(monkeypatch):
 def test_body_over_the_limit_is_refused_with_and_without_a_declared_length():
     body = {"data": bytes(100_001), "content_type": "image/jpeg"}
     environ = EnvironBuilder(method="POST", **body).get_environ()
-    assert refusal(parse_uploads, LimitedRequest(environ))[0] == 413
+    assert refusal(parse_environ, environ)[0] == 413
     del environ["CONTENT_LENGTH"]
     environ |= {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
-    status, sentence = refusal(parse_uploads, LimitedRequest(environ))
+    status, sentence = refusal(parse_environ, environ)
     assert (status, "100,000 bytes" in sentence) == (413, True)
 
 
@@ -143,7 +183,7 @@ def test_truncated_body_is_refused(is_terminated):
     environ["CONTENT_LENGTH"] = str(len(IMAGE) + 1)
     if is_terminated:
         environ["wsgi.input_terminated"] = True
-    assert refusal(parse_uploads, LimitedRequest(environ))[0] == 400
+    assert refusal(parse_environ, environ)[0] == 400
 
 
 def test_usage_is_part_of_the_refusal():
@@ -178,7 +218,7 @@ def test_server_is_told_when_the_body_is_received():
     environ = builder.get_environ() | {
         "endpoint.body_received": lambda: calls.append(1)
     }
-    parse_uploads(LimitedRequest(environ))
+    parse_environ(environ)
     assert calls == [1]
 
 

@@ -18,6 +18,7 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 from endpoint.decoders.image import decode_image
+from endpoint.fields import NoFields
 from endpoint.uploads import parse_uploads
 from tests.stress import corpus
 
@@ -164,7 +165,10 @@ def make_request(chance: random.Random) -> LimitedRequest:
 def parse_and_decode(sent: LimitedRequest, figures: Figures) -> None:
     try:
         with sent:
-            images = [decode_image(upload) for upload in parse_uploads(sent)]
+            images = [
+                decode_image(upload)
+                for upload in parse_uploads(sent, "image/*", NoFields)
+            ]
         assert {image.mode for image in images} == {"RGB"}
         figures.outcomes["an image"] += 1
     except HTTPException as error:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
+from endpoint.fields import NoFields
 from endpoint.uploads import Upload, parse_uploads
 
 
@@ -16,10 +18,20 @@ class LimitedRequest(Request):
     max_form_parts = 10
 
 
-def parse(accepts: str = "image/*", **request: Any) -> list[Upload]:
+def parse(
+    accepts: str = "image/*", fields: type[BaseModel] = NoFields, **request: Any
+) -> list[Upload]:
     """Parse a POST request that is given as arguments of EnvironBuilder."""
     environ = EnvironBuilder(method="POST", **request).get_environ()
-    return parse_uploads(LimitedRequest(environ), accepts)
+    return parse_environ(environ, accepts, fields)
+
+
+def parse_environ(
+    environ: dict[str, Any],
+    accepts: str = "image/*",
+    fields: type[BaseModel] = NoFields,
+) -> list[Upload]:
+    return parse_uploads(LimitedRequest(environ), accepts, fields)
 
 
 def refusal(call: Callable, *arguments: Any, **options: Any) -> tuple[int, str]:

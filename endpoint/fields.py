@@ -1,0 +1,100 @@
+"""The values that are sent beside a file, checked by the model's class Fields."""
+
+import math
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import abort
+
+Schema = dict[str, Any]
+Values = MultiDict[str, Any]  # strings, what JSON held, and uploads
+
+
+class NoFields(BaseModel):
+    """The fields of a model that has none."""
+
+
+@cache
+def schemas(fields: type[BaseModel]) -> Mapping[str, Schema]:
+    """Return the JSON schema of each field, without references to other parts."""
+    whole = fields.model_json_schema()
+
+    def inline(part: Any) -> Any:
+        if isinstance(part, list):
+            return [inline(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        reference = part.get("$ref", "").rpartition("/")[2]
+        part = whole["$defs"].get(reference, {}) | part if reference else part
+        return {key: inline(part[key]) for key in part if key != "$ref"}
+
+    return {name: inline(part) for name, part in whole.get("properties", {}).items()}
+
+
+def required(fields: type[BaseModel]) -> list[str]:
+    return [name for name, field in fields.model_fields.items() if field.is_required()]
+
+
+def sample(schema: Schema) -> Any:
+    """Return a value that the schema allows, the default if there is one."""
+    kind = {"integer": 1, "number": 1, "array": "text", "boolean": "true"}
+    fallback = schema.get("minimum", kind.get(schema.get("type", ""), "text"))
+    if schema.get("format") == "binary":
+        return "@image.png"
+    values = [*schema.get("examples", ()), *schema.get("enum", ()), fallback]
+    value = schema.get("default", values[0])
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def types_of(schema: Schema) -> set[str]:
+    """Return the JSON types that a schema allows."""
+    return {str(each.get("type")) for each in schema.get("anyOf", [schema])}
+
+
+def parse_fields(fields: type[BaseModel], values: Values) -> BaseModel:
+    """Return the checked fields; a wrong value is a 400 that says what is allowed."""
+    known = schemas(fields)
+    given = {}
+    for name, sent in values.lists():
+        types = types_of(known.get(name, {}))
+        if sent[-1] == "" and ("string" not in types or "null" in types):
+            continue  # The page sends inputs that are left empty.
+        if name not in known:
+            shown = (
+                f"The field {name}" if re.fullmatch(r"\w{1,40}", name) else "A field"
+            )
+            others = f"its fields are {', '.join(known)}" if known else "it has none"
+            abort(400, f"{shown} is unknown to this model: {others}.")
+        given[name] = _combine(sent, types)
+    try:
+        checked = fields.model_validate(given)
+    except ValidationError as invalid:
+        abort(400, explain(invalid))
+    for name, value in checked:
+        if isinstance(value, float) and not math.isfinite(value):
+            abort(400, f"{name} should be a finite number.")
+    return checked
+
+
+def _combine(sent: list[Any], types: set[str]) -> Any:
+    """Return one value for all that were sent under a name: the last, or a list."""
+    last = sent[-1]
+    if "array" in types and not isinstance(last, list):
+        if len(sent) == 1 and isinstance(last, str):
+            sent = [part.strip() for part in last.split(",")]
+        return sent
+    # Pydantic would take true for the number 1.
+    return [last] if isinstance(last, bool) and "boolean" not in types else last
+
+
+def explain(invalid: ValidationError) -> str:
+    """Return the first mistake as a sentence that begins with the field's name."""
+    error = invalid.errors()[0]
+    name = ".".join(map(str, error["loc"]))
+    message = re.sub("^(Input|Value error,) ", "", error["msg"])
+    is_predicate = re.match("(is|must|should) ", message)
+    return f"{name}{' ' if is_predicate else ': ' if name else ''}{message}."
