@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_jsonable_python
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import abort
 
@@ -20,7 +21,10 @@ class NoFields(BaseModel):
 
 @cache
 def schemas(fields: type[BaseModel]) -> Mapping[str, Schema]:
-    """Return the JSON schema of each field, without references to other parts."""
+    """Return the JSON schema of each field, without references to other parts.
+
+    Only a field that has to be sent has no default.
+    """
     whole = fields.model_json_schema()
 
     def inline(part: Any) -> Any:
@@ -32,22 +36,12 @@ def schemas(fields: type[BaseModel]) -> Mapping[str, Schema]:
         part = whole["$defs"].get(reference, {}) | part if reference else part
         return {key: inline(part[key]) for key in part if key != "$ref"}
 
-    return {name: inline(part) for name, part in whole.get("properties", {}).items()}
-
-
-def required(fields: type[BaseModel]) -> list[str]:
-    return [name for name, field in fields.model_fields.items() if field.is_required()]
-
-
-def sample(schema: Schema) -> Any:
-    """Return a value that the schema allows, the default if there is one."""
-    kind = {"integer": 1, "number": 1, "array": "text", "boolean": "true"}
-    fallback = schema.get("minimum", kind.get(schema.get("type", ""), "text"))
-    if schema.get("format") == "binary":
-        return "@image.png"
-    values = [*schema.get("examples", ()), *schema.get("enum", ()), fallback]
-    value = schema.get("default", values[0])
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
+    found = inline(whole.get("properties", {}))
+    for name, field in fields.model_fields.items():
+        if field.default_factory and name in found:  # Pydantic leaves it out.
+            default = field.get_default(call_default_factory=True, validated_data={})
+            found[name]["default"] = to_jsonable_python(default)
+    return found
 
 
 def types_of(schema: Schema) -> set[str]:

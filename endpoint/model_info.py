@@ -46,7 +46,7 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
         (), 'a tuple like ("top",), or a dict from each route to its class Fields'
     )
     max_batch: int = attribute(32, "a whole number from 1 to 65,536", ge=1, le=65_536)
-    example: Example | list[Example] = attribute([], "an Upload, or a list of them")
+    example: list[Example] = attribute([], "an Upload, or a list of them")
     batch_key: Callable[[Any], Hashable] = attribute(lambda input: None, "a method")
     draw: Callable[[Any], Any] | None = attribute(None, "a method")
 
@@ -55,15 +55,16 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
         """Read a loaded model; `name` is for a model without one."""
         names = [each for each in cls.model_fields if hasattr(model, each)]
         own = {each: getattr(model, each) for each in names}
+        if isinstance(own.get("example"), Upload):
+            own["example"] = [own["example"]]
         try:
             info = cls(**{"name": name} | own | {"device": device})
         except ValidationError as invalid:
             wrong = str(invalid.errors()[0]["loc"][0])
             refuse(f"{wrong} must be {cls.model_fields[wrong].description}.")
-        examples = [
-            *([info.example] if isinstance(info.example, Upload) else info.example)
-        ]
-        return info.model_copy(update={"example": [*map(info.check_example, examples)]})
+        return info.model_copy(
+            update={"example": [info.check_example(each) for each in info.example]}
+        )
 
     def check_example(self, example: Upload) -> Upload:
         """Return an example with its fields checked as those of a request are."""
@@ -86,13 +87,13 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
 
     def to_json(self) -> dict[str, Any]:
         """Return what `GET /` and `GET /health` show."""
+        own = {each: getattr(self, each) for each in ("revision", "device", "accepts")}
+        routes = {route: schemas(self.fields_of(route)) for route in self.routes}
         return {
             "model": self.name,
-            "revision": self.revision,
-            "device": self.device,
-            "accepts": self.accepts,
+            **own,
             "fields": schemas(self.Fields),
-            "routes": {route: schemas(self.fields_of(route)) for route in self.routes},
+            "routes": routes,
         }
 
 

@@ -1,23 +1,25 @@
 """The served model to its OpenAPI 3.1 document: templates/openapi.json, filled in."""
 
+from typing import Any
+
 from flask import json, render_template
 
 from endpoint.batcher import Batcher
-from endpoint.fields import required, schemas
-from endpoint.responses import PNG, media_type, to_answer, to_json
+from endpoint.fields import schemas
+from endpoint.files import PNG, media_type
+from endpoint.responses import to_answer, to_json
 
 
 def render_openapi(batcher: Batcher) -> str:
     """Return the document as JSON, with the answer to the model's example."""
     info, output = batcher.info, batcher.example_output
     encoded = batcher.model.encode(output) if output is not None else None
-    example = to_answer(encoded) if encoded is not None else {}
+    example: dict[str, Any] = to_answer(encoded) if encoded is not None else {}
     files = {kind for value in example.values() if (kind := media_type(value))}
     document = render_template(
         "openapi.json",
         info=info,
         kind=info.accepts.partition("/")[0],
-        required=required,
         schemas=schemas,
         example=to_json(example) if example and not files else None,
         files=sorted(files | ({PNG} if info.draw else set())),

@@ -1,22 +1,17 @@
 """Outputs and errors to responses: text, JSON, PNG, problem+json or the page."""
 
-import base64
-import io
-import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, current_app, json, jsonify, render_template, request
-from PIL import Image
 from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from endpoint import jobs
-from endpoint.fields import required, sample
+from endpoint.files import PNG, File, data_uri, media_type, to_file
 from endpoint.model_info import Model, ModelInfo
 
-TEXT, JSON, HTML, PNG = "text/plain", "application/json", "text/html", "image/png"
+TEXT, JSON, HTML = "text/plain", "application/json", "text/html"
 Answer = (
     dict[str, Any] | HTTPException
 )  # Values may be files, images, or lists of them.
@@ -33,14 +28,6 @@ CONTENT_SECURITY_POLICY = (
     "media-src blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
-
-
-@dataclass(frozen=True)
-class File:
-    """A file that a model answers with, such as File(wav, "audio/wav")."""
-
-    data: bytes
-    media_type: str
 
 
 class ClientClosedRequest(HTTPException):
@@ -109,19 +96,8 @@ def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
 
 def to_answer(encoded: Any) -> dict[str, Any]:
     """Return what a model's `encode` returned as a dict."""
-    match encoded:
-        case Image.Image():
-            return {"image": encoded}
-        case File():
-            return {"file": encoded}
-        case list():
-            return {"images": encoded}
-    return dict(encoded)
-
-
-def media_type(value: Any) -> str | None:
-    """Return the media type of a file or an image, None for any other value."""
-    return PNG if isinstance(value, Image.Image) else getattr(value, "media_type", None)
+    name = {list: "images", File: "file"}.get(type(encoded), "image")
+    return encoded if isinstance(encoded, dict) else {name: encoded}
 
 
 def respond(answers: Sequence[Answer]) -> Response:
@@ -162,39 +138,8 @@ def render_page(answers: Sequence[Answer] = ()) -> str:
     """Return the upload page with the answers to the files that it sent."""
     items = [(isinstance(each, HTTPException), to_json(each)) for each in answers]
     info = current_app.extensions["batcher"].info
-    described = info.to_json()
-    fields, routes = described["fields"], described["routes"]
-    return render_template(
-        "index.html",
-        items=items,
-        info=info,
-        fields=fields,
-        required=required(info.Fields),
-        routes=routes,
-        curl=[
-            shlex.quote(f"{name}={sample(fields[name])}")
-            for name in fields
-            if sample(fields[name]) is not None
-        ],
-    )
+    return render_template("index.html", items=items, info=info, **info.to_json())
 
 
 def wants_page() -> bool:
     return request.accept_mimetypes.best_match((JSON, HTML)) == HTML
-
-
-def to_file(value: Any) -> File:
-    """Return a file as it is, and an image as PNG."""
-    if isinstance(value, File):
-        return value
-    file = io.BytesIO()
-    value.save(file, "PNG")
-    return File(file.getvalue(), PNG)
-
-
-def data_uri(value: Any) -> str:
-    """Return a file or an image as a data: URI; TypeError for any other value."""
-    if not media_type(value):
-        raise TypeError(f"encode returned a value of type {type(value).__name__}")
-    file = to_file(value)
-    return f"data:{file.media_type};base64,{base64.b64encode(file.data).decode()}"

@@ -1,9 +1,6 @@
 """An HTTP request to its uploads, whichever way they were sent."""
 
-import base64
 import io
-import mimetypes
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,22 +14,18 @@ from werkzeug.exceptions import RequestEntityTooLarge, abort
 from werkzeug.wrappers import Request
 
 from endpoint.fields import Values, parse_fields
+from endpoint.files import OCTETS, File, from_base64, guess_media_type
 from endpoint.limits import json_turn
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 MAX_JSON_COMMAS = 10_000  # Base64 has none: more would be a flood of small objects.
-OCTETS = "application/octet-stream"  # a file of any type
-DATA_URI = re.compile("data:([^,]*);base64,")
-MAX_INPUTS = 100  # in one request
 
 
 @dataclass(frozen=True)
-class Upload:
+class Upload(File):
     """One file or text, and the fields that were sent with it."""
 
-    data: bytes
-    media_type: str = OCTETS
     fields: Any = None  # an instance of the model's class Fields
     route: str = ""  # what follows /predict/ in the URL
     check: Callable[[], None] = lambda: None  # raises once nobody waits any more
@@ -51,11 +44,6 @@ class Upload:
     @classmethod
     def __get_pydantic_json_schema__(cls, *args: Any) -> dict[str, Any]:
         return {"type": "string", "format": "binary"}
-
-
-def guess_media_type(name: str) -> str:
-    """Return the media type that a file name suggests."""
-    return mimetypes.guess_type(name, strict=False)[0] or OCTETS
 
 
 class InMemoryRequest(flask.Request):
@@ -89,12 +77,15 @@ def parse_uploads(
             inputs.append(value)
     if not inputs:
         abort(400, f"The request has no {kind}. {usage(accepts)}")
+    if len(inputs) > (request.max_form_parts or len(inputs)):
+        abort(413, f"A request holds at most {request.max_form_parts} inputs.")
     # The fields first: they are cheap, and their mistakes need no decoding.
-    shared = {"fields": parse_fields(fields, others), "route": route}
+    own = parse_fields(fields, others)
     try:
-        return [replace(to_upload(value, kind), **shared) for value in inputs]
+        uploads = [to_upload(value, kind) for value in inputs]
     except ValueError as error:
         abort(400, f'"{kind}" {error}. {usage(accepts)}')
+    return [replace(upload, fields=own, route=route) for upload in uploads]
 
 
 def read_values(request: Request, kind: str) -> Values:
@@ -111,9 +102,7 @@ def read_values(request: Request, kind: str) -> Values:
     elif request.mimetype == "application/json":
         for name, value in parse_json(request, data).items():
             is_several = isinstance(value, list) and name in (kind, "file")
-            values.setlist(name, value[: MAX_INPUTS + 1] if is_several else [value])
-            if is_several and len(value) > MAX_INPUTS:
-                abort(413, f"A request holds at most {MAX_INPUTS} inputs.")
+            values.setlist(name, value if is_several else [value])
     elif kind == "text" and data.startswith(b"text=") and request.form:
         values.update(request.form)  # curl --data-urlencode text=...
     elif data:  # curl --data-binary labels any file as a urlencoded form.
@@ -161,12 +150,7 @@ def to_upload(value: Any, kind: str = "") -> Upload:
         raise ValueError("is neither a text nor a list of texts")
     if kind == "text":
         return Upload(value.encode("utf-8", "surrogatepass"), "text/plain")
-    prefix = DATA_URI.match(value)
-    start, media_type = (prefix.end(), prefix[1]) if prefix else (0, "")
     try:
-        # Line breaks are usual in base64; any other foreign character is a mistake.
-        digits = value[start:].encode("ascii").translate(None, b" \t\r\n")
-        with json_turn:
-            return Upload(base64.b64decode(digits, validate=True), media_type or OCTETS)
+        return Upload(**vars(from_base64(value)))
     except ValueError:
         raise ValueError("is not valid base64, nor a data: URI of it") from None

@@ -13,8 +13,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 from werkzeug.datastructures import MultiDict
 
+from endpoint.fields import Values
 from endpoint.responses import problem_body, to_http_error
-from endpoint.uploads import Values
 from tools.predict_engines import Engine, LocalEngine, RemoteEngine
 from tools.predict_output import FORMATS, Output, escape
 from tools.predict_sources import InputError, expand_sources, is_url, read_source

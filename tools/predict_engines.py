@@ -13,12 +13,11 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import click
-from PIL import Image
 
 from endpoint.batcher import Batcher, State
 from endpoint.jobs import Job
 from endpoint.model_info import ModelInfo, load_model
-from endpoint.responses import encode_png, to_json
+from endpoint.responses import to_answer, to_json
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 from tools.predict_sources import InputError
@@ -71,10 +70,7 @@ class LocalEngine:
         return self.batcher.submit(upload)
 
     def collect(self, submitted: Job) -> dict[str, Any]:
-        answer = self.batcher.model.encode(submitted.result())
-        if isinstance(answer, Image.Image):
-            answer = encode_png(answer)
-        return to_json(answer)
+        return to_json(to_answer(self.batcher.model.encode(submitted.result())))
 
 
 class RemoteEngine:

@@ -13,7 +13,9 @@ from typing import BinaryIO, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from endpoint.uploads import Upload, Values, guess_media_type
+from endpoint.fields import Values
+from endpoint.files import guess_media_type
+from endpoint.uploads import Upload
 
 CONNECT_TIMEOUT = 10  # seconds, for a URL to connect or to send its next bytes
 FETCH_TIMEOUT = 30  # seconds, for all of a URL

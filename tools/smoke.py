@@ -14,7 +14,8 @@ from urllib.request import Request, urlopen
 
 import click
 
-from endpoint.uploads import ROOT, guess_media_type
+from endpoint.files import guess_media_type
+from endpoint.uploads import ROOT
 
 IMAGE = ROOT / "french_bulldog.jpg"
 TIMEOUT = 100  # seconds for a response

@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel
 from werkzeug.test import EnvironBuilder
 
-from endpoint.uploads import Upload, guess_media_type, usage
+from endpoint.files import guess_media_type
+from endpoint.uploads import Upload, usage
 from tests.support.images import BULLDOG, make_image
 from tests.support.uploads import LimitedRequest, parse, parse_environ, refusal
 
@@ -84,8 +85,8 @@ def test_list_in_json_is_several_uploads(kind):
         sent = [base64.b64encode(each.encode()).decode() for each in sent]
     uploads = parse(f"{kind}/*", json={kind: sent})
     assert [upload.data for upload in uploads] == [b"one", b"two"]
-    status, sentence = refusal(parse, f"{kind}/*", json={kind: sent * 51})
-    assert (status, "at most 100" in sentence) == (413, True)
+    status, sentence = refusal(parse, f"{kind}/*", json={kind: sent * 6})
+    assert (status, "at most 10 inputs" in sentence) == (413, True)
     assert refusal(parse, f"{kind}/*", json={kind: ["b25l", 5]})[0] == 400
 
 
