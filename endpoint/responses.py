@@ -25,7 +25,7 @@ DEFAULT_DETAIL = {
 # The page loads its own script and style, shows files and calls this server only.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src blob: data:; "
-    "media-src blob:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "media-src blob: data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
 

@@ -69,7 +69,8 @@ async function request(card) { // Repeat it while the server is busy or needs an
 
 function formData(input) {
   const sent = new FormData();
-  for (const [name, value] of new FormData(form)) if (typeof value === "string" || (name !== "file" && value.size)) sent.set(name, value);
+  const names = JSON.parse(find("#inputs").dataset.fields)[target.split("/predict/")[1] ?? ""];
+  for (const [name, value] of new FormData(form)) if (names.includes(name) && (typeof value === "string" || value.size)) sent.set(name, value);
   typeof input === "string" ? sent.set("text", input) : sent.append("file", input);
   return sent;
 }
@@ -105,7 +106,7 @@ function showProgress() {
 }
 
 function showSendButton() { // Files are sent when they are chosen; the button repeats that.
-  if (find("textarea")) return;
+  if (form.text) return;
   find("#send").hidden = !cards.length;
   find("#send button").textContent = "Send all again";
 }

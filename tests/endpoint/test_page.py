@@ -6,11 +6,16 @@ import re
 import shutil
 import threading
 from contextlib import contextmanager
+from typing import Literal
 
 import pytest
+from pydantic import BaseModel, Field, SecretStr
 
 from endpoint.decoders.image import decode_image
+from endpoint.files import File
+from endpoint.uploads import Upload
 from examples.decode_text import decode_text
+from tests.examples import tiny_checkpoints
 from tests.support import fake_model as fake
 from tests.support.apps import FAKE_MODEL, app_for, http_server, ready
 from tests.support.images import make_image
@@ -34,23 +39,24 @@ PHONE = {
 }
 # What the browser logs about a response with an expected error status.
 EXPECTED = re.compile(
-    "Failed to load resource: .*(ERR_FAILED|status of (401|413|415|503) )"
+    "Failed to load resource: .*(ERR_FAILED|status of (400|401|413|415|503) )"
 )
+
+
+class Labels(BaseModel):
+    labels: list[str] = Field(["a dog", "a cat"], description="What it may show.")
 
 
 class Sorter(fake.Model):
     """A model with fields, routes, scores, words with maps and a drawing."""
 
     name = "sorter"
-    fields = {"labels": "What the image may show, separated by commas."}
+    Fields = Labels
     routes = ("top",)
 
     def decode(self, upload):
-        labels = upload.fields.get("labels", "a dog, a cat").split(",")
-        return (
-            decode_image(upload),
-            [*map(str.strip, labels)][: 1 if upload.route else 9],
-        )
+        labels = upload.fields.labels
+        return decode_image(upload), labels[: 1 if upload.route else 9]
 
     def predict(self, inputs):
         return inputs
@@ -63,6 +69,44 @@ class Sorter(fake.Model):
 
     def draw(self, output):
         return output[0]
+
+
+class Kinds(BaseModel):
+    count: int = Field(3, ge=1, le=9, description="How many.")
+    share: float | None = Field(None, gt=0, lt=1)
+    tone: Literal["kind", "plain"] = "plain"
+    is_loud: bool = True
+    is_long: bool = False
+    title: str = Field('It\'s "new"', max_length=20)
+    prompt: str = Field("Describe it.", max_length=1000)
+    token: SecretStr | None = None
+    mask: Upload | None = None
+
+
+class Top(BaseModel):
+    top_k: int | None = Field(None, ge=1)
+
+
+class Echo(fake.Model):
+    """A model that answers with its fields, an image, a recording and a document."""
+
+    name = "echo"
+    Fields = Kinds
+    routes = {"top": Top}
+
+    def decode(self, upload):
+        return decode_image(upload), upload.fields
+
+    def predict(self, inputs):
+        return inputs
+
+    def encode(self, output):
+        image, fields = output
+        values = {name: str(value) for name, value in fields if name != "mask"}
+        if mask := getattr(fields, "mask", None):
+            values["mask"] = f"{decode_image(mask).size}"
+        files = {"pictures": [image, image], "sound": File(b"RIFF", "audio/wav")}
+        return values | files | {"report": File(b"%PDF", "application/pdf")}
 
 
 class Speller(fake.Model):
@@ -161,6 +205,11 @@ def expect_answers(page, *texts):
 def expect_accessible(page):
     found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def shown_values(page):
+    """Return the values of the only answer."""
+    return json.loads(page.locator(".answer").get_attribute("data-item"))
 
 
 def transfer(page, kind, **file):
@@ -283,7 +332,7 @@ def test_answers_can_be_copied_and_saved(visit, url, tmp_path):
 def test_page_waits_for_the_model_and_then_shows_its_fields(visit):
     Gated.loads.clear()
     Gated.answers.set()
-    Gated.fields = {"tone": "How to say it."}
+    Gated.Fields = Kinds
     with served(Gated, loaded=False) as url:
         page = visit(url)
         expect(page.locator("#state")).to_contain_text("The model is loading.")
@@ -345,13 +394,60 @@ def test_fields_and_routes_of_the_model_are_shown_and_sent(visit):
         expect(page.locator("figure canvas")).to_have_attribute("width", "2")
         page.get_by_role("button", name="Send to top").click()
         expect(page.get_by_role("meter")).to_have_count(1)
-        expect(page.locator("#curl")).to_contain_text('-F labels="..."')
+        expect(page.locator("#curl")).to_contain_text("-F 'labels=a dog, a cat'")
         expect_accessible(page)
 
 
+def test_every_kind_of_field_has_an_input_that_is_sent(visit):
+    with served(Echo) as url:
+        page = visit(url)
+        choose(page, WIDE)
+        expect(page.locator(".answer")).to_contain_text('It\'s "new"')
+        sent = shown_values(page)
+        assert sent["is_loud"] == "True" and sent["is_long"] == "False"
+        assert (sent["count"], sent["share"], sent["tone"]) == ("3", "None", "plain")
+        page.get_by_label("count").fill("5")
+        page.get_by_label("share").fill("0.25")
+        page.get_by_label("tone").select_option("kind")
+        page.get_by_label("is_loud").uncheck()
+        page.get_by_label("is_long").check()
+        page.get_by_label("prompt").fill("two\nlines")
+        page.get_by_label("token").fill("12345")
+        page.get_by_label("mask").set_input_files(TALL)
+        page.get_by_role("button", name="Send all again").click()
+        expect(page.locator(".answer")).to_contain_text("(30, 90)")
+        sent = shown_values(page)
+        assert sent["is_loud"] == "False" and sent["is_long"] == "True"
+        assert (sent["count"], sent["share"], sent["tone"]) == ("5", "0.25", "kind")
+        assert sent["token"].strip("*") == "" and "12345" not in page.content()
+        expect(page.locator(".answer img")).to_have_count(2)
+        expect(page.locator(".answer audio")).to_have_count(1)
+        expect(page.get_by_role("link", name="report")).to_be_visible()
+        expect_accessible(page)
+
+
+def test_wrong_field_is_refused_with_what_is_allowed(visit):
+    with served(Echo) as url:
+        page = visit(url)
+        page.get_by_label("count").fill("10")
+        choose(page, WIDE)
+        expect_answers(page, "count should be less than or equal to 9.")
+
+
+def test_route_has_fields_of_its_own(visit):
+    with served(Echo) as url:
+        page = visit(url)
+        page.get_by_label("top_k").fill("2")
+        choose(page, WIDE)
+        expect_answers(page, r"count\s+3")
+        assert "top_k" not in shown_values(page)
+        page.get_by_role("button", name="Send to top").click()
+        expect_answers(page, r"top_k\s+2")
+        assert "count" not in shown_values(page)
+
+
 def test_clip_example_ranks_the_labels_that_are_typed(visit, tmp_path):
-    tiny = pytest.importorskip("tests.examples.tiny")
-    tiny.zero_shot_clip(tmp_path)
+    tiny_checkpoints.zero_shot_clip(tmp_path)
     variables = {
         "ENDPOINT_MODULE": "examples.zero_shot_clip",
         "ENDPOINT_MODEL": tmp_path,
