@@ -40,6 +40,16 @@ class GPUFailed(Exception):
     """No later call on the GPU can succeed in this process."""
 
 
+def predict(model: Model, inputs: list[Any]) -> list[Any]:
+    outputs = model.predict(inputs)
+    if isinstance(outputs, str | bytes | dict) or not hasattr(outputs, "__len__"):
+        raise ValueError(f"predict returned a {type(outputs).__name__}, not a list.")
+    if len(outputs) != len(inputs):
+        counts = f"{len(outputs)} outputs for {len(inputs)} inputs"
+        raise ValueError(f"predict returned {counts}: return one for each.")
+    return list(outputs)
+
+
 class Runner:
     """Run batches of jobs and isolate the inputs that fail."""
 
@@ -91,10 +101,7 @@ class Runner:
         telemetry.batch_size.observe(len(batch))
         self.predict_started = time.monotonic()
         try:
-            outputs = list(model.predict([job.input for job in batch]))
-            if len(outputs) != len(batch):
-                counts = f"{len(outputs)} outputs for {len(batch)} inputs"
-                raise ValueError(f"predict returned {counts}: return one for each.")
+            outputs = predict(model, [job.input for job in batch])
         except Exception as error:
             if len(batch) == 1:
                 log.exception("predict failed on request %s", batch[0].request_id)
@@ -199,7 +206,7 @@ class Batcher:
         self.runner.max_batch = self.runner.max_batch or self.info.max_batch
         for example in reversed(self.info.example):
             input = self.model.decode(example)
-            [self.example_output] = self.model.predict([input])
+            [self.example_output] = predict(self.model, [input])
         self.state, self.reason = State.READY, "The model is ready"
         telemetry.ready.set(1)
 

@@ -7,11 +7,17 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Annotated, Any, NoReturn, Protocol
 
-from pydantic import BaseModel, Field, InstanceOf, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    InstanceOf,
+    PydanticUserError,
+    ValidationError,
+)
 from werkzeug.exceptions import BadRequest
 
 from endpoint.device import find_device
-from endpoint.fields import NoFields, Values, parse_fields, schemas
+from endpoint.fields import NoFields, Values, explain, parse_fields, schemas
 from endpoint.uploads import Upload
 
 log = logging.getLogger(__name__)
@@ -62,9 +68,10 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
         except ValidationError as invalid:
             wrong = str(invalid.errors()[0]["loc"][0])
             refuse(f"{wrong} must be {cls.model_fields[wrong].description}.")
-        return info.model_copy(
-            update={"example": [info.check_example(each) for each in info.example]}
-        )
+        for fields in [info.Fields, *map(info.fields_of, info.routes)]:
+            check_fields(fields, {"file", info.accepts.partition("/")[0]})
+        examples = [info.check_example(each) for each in info.example]
+        return info.model_copy(update={"example": examples})
 
     def check_example(self, example: Upload) -> Upload:
         """Return an example with its fields checked as those of a request are."""
@@ -99,6 +106,24 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
 
 def refuse(problem: str) -> NoReturn:
     raise SystemExit(f"In the class Model, {problem}")
+
+
+def check_fields(fields: FieldsClass, reserved: set[str]) -> None:
+    """Refuse a class Fields that cannot be described, or whose defaults are wrong."""
+    values = {
+        name: field.get_default(call_default_factory=True, validated_data={})
+        for name, field in fields.model_fields.items()
+        if not field.is_required()
+    }
+    try:
+        if taken := reserved & schemas(fields).keys():
+            refuse(f"a field may not be named {taken.pop()}: that is the input itself.")
+        fields.model_validate(values)
+    except PydanticUserError as error:
+        refuse(f"{fields.__name__} cannot be described: {error.message}")
+    except ValidationError as invalid:
+        if any(error["type"] != "missing" for error in invalid.errors()):
+            refuse(f"a default of {fields.__name__} is wrong: {explain(invalid)}")
 
 
 def check_class(model_class: type) -> None:

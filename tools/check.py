@@ -3,7 +3,6 @@
 import ast
 import importlib
 import importlib.util
-import io
 import json
 import linecache
 import math
@@ -17,20 +16,22 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from werkzeug.exceptions import HTTPException
 
-from endpoint.model_info import Model, ModelInfo, load_model
+from endpoint.files import File, data_uri, media_type
+from endpoint.model_info import Model, ModelInfo, check_class, load_model
+from endpoint.responses import to_answer
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
+from tools.check_inputs import Variant, find_variants
 
 STEP_TIMEOUT = 300.0  # seconds
 MAX_IMPORT_SECONDS = 1.0  # of the file itself, without the modules that it imports
-METHODS = {"decode": "upload", "predict": "inputs", "encode": "output"}
 INVALID_DATA = b"\x89invalid"
 
 
@@ -90,9 +91,7 @@ def import_module(module: str, file: str) -> str:
     model_class = getattr(imported, "Model", None)
     if model_class is None:
         raise Problem(f"{file} has no class Model.")
-    for name, argument in METHODS.items():
-        if not callable(getattr(model_class, name, None)):
-            raise Problem(f"The class Model has no method {name}(self, {argument}).")
+    step("Checking", check_class, model_class)
     return f"import   {dependencies + own:.1f} s, {own:.1f} s of it in the file itself"
 
 
@@ -145,7 +144,10 @@ class Step:
 
     def _problem(self, name: str, error: BaseException) -> Problem:
         if isinstance(error, SystemExit):
-            return Problem(f"{name} ends the process: {error}")
+            is_sentence = str(error).startswith("In the class Model, ")
+            return Problem(
+                f"{'' if is_sentence else f'{name} ends the process: '}{error}"
+            )
         stack = list(traceback.extract_tb(error.__traceback__))
         if isinstance(error, SyntaxError) and error.filename == self.file:
             stack = [traceback.FrameSummary(self.file, error.lineno or 0, "")]
@@ -162,56 +164,73 @@ class Step:
 
 
 class ModelChecks:
-    """Run a loaded model on two inputs, alone and in batches of several sizes."""
+    """Run a loaded model on variants of its example, alone and in batches."""
 
     def __init__(self, step: Step, model: Model, info: ModelInfo) -> None:
         self.step, self.model, self.info = step, model, info
+        self.decode_ms = 0.0
 
     def run(self) -> Iterator[str]:
         """Yield what each step measures, or raise Problem."""
-        uploads = self.uploads()
-        decoded = [self.step("decode", self.model.decode, each) for each in uploads]
-        yield f"decode   {1000 * decoded[-1][1]:.1f} ms"
-        self.check_invalid_upload(uploads[0])
-        inputs = [value for value, _ in decoded]
-        shares_batch = self.info.batch_key(inputs[0]) == self.info.batch_key(inputs[1])
-        if not shares_batch:
-            inputs = [inputs[0]] * 2
-        singles = [self.answers([value])[0][0] for value in inputs]
-        yield f"encode   {shorten(singles[0])}"
-        max_batch = self.info.max_batch
-        for size in sorted({1, min(2, max_batch), max_batch}):
-            yield self.check_batch(inputs, singles, size)
-        if not shares_batch:
-            yield "order    not checked: the example changed has another batch_key"
-        elif is_close(*singles):
-            yield "order    not checked: the example changed has the same answer"
+        variants = self.variants()
+        decoded = [self.decode(variant) for variant in variants]
+        yield f"decode   {self.decode_ms:.1f} ms"
+        self.check_invalid_upload(variants[0].upload)
+        groups: dict[Any, list[Any]] = {}  # inputs that may share a batch
+        for input in decoded:
+            if input is not None:
+                groups.setdefault(self.batch_key(input), []).append(input)
+        is_checked = False
+        for number, inputs in enumerate(groups.values()):
+            singles = [self.answers([value])[0][0] for value in inputs]
+            lines = [f"encode   {shorten(singles[0])}"]
+            lines += self.check_batches(inputs, singles)
+            yield from [] if number else lines
+            is_checked |= not all(is_close(singles[0], each) for each in singles)
+        if not is_checked:
+            yield "order    not checked: all inputs of a batch have the same answer"
 
-    def uploads(self) -> list[Upload]:
-        """Return the model's example, or a default, and a changed copy of it."""
-        accepts, example = self.info.accepts, self.info.example
-        if example is None and accepts == "image/*":
-            example = Upload.from_file("french_bulldog.jpg")
-        elif example is None and accepts == "text/plain":
-            example = Upload(b"It is a sunny day.", accepts)
-        elif example is None:
-            raise Problem(f"A model that accepts {accepts} needs an example.")
-        return [example, replace(example, data=change(example.data, accepts))]
+    def variants(self) -> list[Variant]:
+        try:
+            return list(find_variants(self.info))
+        except LookupError:
+            problem = f"A model that accepts {self.info.accepts} needs an example."
+            raise Problem(problem) from None
+
+    def decode(self, variant: Variant) -> Any:
+        """Return the input of a variant, None if it may be refused and is."""
+        result, seconds = self.step("decode", catch_refusal, self.model, variant.upload)
+        if isinstance(result, HTTPException):
+            if variant.may_be_refused:
+                return None
+            detail = result.description
+            raise Problem(f"decode refuses {variant.name} of the model: {detail}")
+        self.decode_ms = 1000 * seconds
+        return result
+
+    def batch_key(self, input: Any) -> Any:
+        key, _ = self.step("batch_key", self.info.batch_key, input)
+        try:
+            hash(key)
+        except TypeError:
+            kind = type(key).__name__
+            rule = "it must return a number, a text or a tuple of these."
+            raise Problem(f"batch_key returned a {kind}: {rule}") from None
+        return key
 
     def check_invalid_upload(self, example: Upload) -> None:
         """Check that an invalid file is answered with a 4xx."""
         if self.info.accepts == "text/plain":
             return
         try:
-            self.model.decode(replace(example, data=INVALID_DATA))
-        except HTTPException:
-            return
+            result = catch_refusal(self.model, replace(example, data=INVALID_DATA))
         except Exception as error:
             raise Problem(
                 f"decode fails with {type(error).__name__} for an invalid file: start "
                 "it with a function of endpoint.decoders, which raises a 4xx."
             ) from None
-        raise Problem("decode accepts an invalid file: it should raise a 4xx.")
+        if not isinstance(result, HTTPException):
+            raise Problem("decode accepts an invalid file: it should raise a 4xx.")
 
     def answers(self, inputs: list[Any]) -> tuple[list[Any], float]:
         """Return the answers of a batch and the seconds that predict took."""
@@ -226,57 +245,65 @@ class ModelChecks:
         answers = [self.step("encode", self.model.encode, each)[0] for each in outputs]
         for answer in answers:
             check_answer(answer)
+        if self.info.draw:
+            drawing, _ = self.step("draw", self.info.draw, outputs[0])
+            if drawing is not None and not isinstance(drawing, Image.Image):
+                kind = type(drawing).__name__
+                raise Problem(f"draw returned a {kind}: it must return a PIL image.")
         return answers, seconds
 
-    def check_batch(self, inputs: list[Any], singles: list[Any], size: int) -> str:
-        """Check that each answer in a batch is the same as alone; return the time."""
-        order = [index % 2 for index in range(size)]
-        answers, seconds = self.answers([inputs[index] for index in order])
-        for position, (index, answer) in enumerate(zip(order, answers), start=1):
-            if is_close(answer, singles[index]):
-                continue
-            if any(is_close(answer, single) for single in singles):
-                raise Problem(
-                    "predict returned its outputs in the wrong order: output "
-                    f"{position} of {size} belongs to another input."
-                )
-            alone, batched = shorten(singles[index]), shorten(answer)
-            raise Problem(
-                "An answer depends on the other inputs in its batch: "
-                f"alone {alone}, in a batch of {size} {batched}."
-            )
-        each = f", {1000 * seconds / size:.1f} ms each" if size > 1 else ""
-        return f"predict  {1000 * seconds:.1f} ms for {size}{each}"
+    def check_batches(self, inputs: list[Any], singles: list[Any]) -> Iterator[str]:
+        """Check that each answer in a batch is the same as alone; yield the times."""
+        limit = self.info.max_batch
+        for size in sorted({1, min(2, limit), min(len(inputs), limit), limit}):
+            order = [index % len(inputs) for index in range(size)]
+            answers, seconds = self.answers([inputs[index] for index in order])
+            for position, (index, answer) in enumerate(zip(order, answers), start=1):
+                if not is_close(answer, singles[index]):
+                    explain_difference(answer, singles, index, position, size)
+            each = f", {1000 * seconds / size:.1f} ms each" if size > 1 else ""
+            yield f"predict  {1000 * seconds:.1f} ms for {size}{each}"
 
 
-def change(data: bytes, accepts: str) -> bytes:
-    """Return a narrower, mirrored, inverted image, or a text's words in reverse."""
-    if accepts == "text/plain":
-        return b" ".join(reversed(data.split()))
-    if not accepts.startswith("image/"):
-        return data
-    image, file = Image.open(io.BytesIO(data)).convert("RGB"), io.BytesIO()
-    narrow = image.resize((image.width * 2 // 3 + 1, image.height))
-    ImageOps.mirror(ImageOps.invert(narrow)).save(file, "PNG")
-    return file.getvalue()
+def catch_refusal(model: Model, upload: Upload) -> Any:
+    """Return the input of an upload, or the 4xx with which it is refused."""
+    try:
+        return model.decode(upload)
+    except HTTPException as refusal:
+        return refusal
+
+
+def explain_difference(
+    answer: Any, singles: list[Any], index: int, position: int, size: int
+) -> NoReturn:
+    """Raise Problem for an answer in a batch that is not the one of its input."""
+    if any(is_close(answer, single) for single in singles):
+        raise Problem(
+            "predict returned its outputs in the wrong order: output "
+            f"{position} of {size} belongs to another input."
+        )
+    alone, batched = shorten(singles[index]), shorten(answer)
+    raise Problem(
+        "An answer depends on the other inputs in its batch: "
+        f"alone {alone}, in a batch of {size} {batched}."
+    )
 
 
 def check_answer(answer: Any) -> None:
-    """Check that an answer can be sent: as JSON, or as an image."""
-    if isinstance(answer, Image.Image):
-        return
-    if not isinstance(answer, dict) or not answer:
+    """Check that an answer can be sent: as JSON, or as a file."""
+    is_list = isinstance(answer, list) and all(map(media_type, answer))
+    if not (is_list or isinstance(answer, dict | File | Image.Image)) or not answer:
         kind = type(answer).__name__
-        kind = "an empty dict" if answer == {} else f"an object of type {kind}"
-        rule = "it must return a dict with at least one value, or a PIL image."
-        raise Problem(f"encode returned {kind}: {rule}")
-    for name, value in answer.items():
+        kind = f"an empty {kind}" if answer in ({}, []) else f"an object of type {kind}"
+        rule = "a dict with at least one value, a PIL image, a File, or a list of these"
+        raise Problem(f"encode returned {kind}: it must return {rule}.")
+    for name, value in to_answer(answer).items():
         try:
-            json.dumps({name: value}, allow_nan=False)
+            json.dumps({name: value}, allow_nan=False, default=data_uri)
         except (TypeError, ValueError) as error:
             kind = type(value).__name__
             problem = f'encode returned "{name}" of type {kind}, which is not JSON'
-            raise Problem(f"{problem}: {error}.") from None
+            raise Problem(f"{problem}: {error}") from None
 
 
 def is_close(one: Any, other: Any) -> bool:
@@ -304,5 +331,9 @@ def shorten(answer: Any) -> str:
     """Show an answer in at most about 200 characters."""
     if isinstance(answer, Image.Image):
         return f"an image of {answer.width} x {answer.height}"
-    text = json.dumps(answer) if isinstance(answer, dict) else repr(answer)
+    text = (
+        json.dumps(answer, default=shorten)
+        if isinstance(answer, dict)
+        else repr(answer)
+    )
     return text if len(text) < 200 else f"{text[:200]}..."

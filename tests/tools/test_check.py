@@ -10,6 +10,7 @@ from PIL import Image
 from tools import check
 
 GOOD = """
+    from pydantic import Field, create_model
     from endpoint.decoders.image import decode_image
 
     class Model:
@@ -27,6 +28,52 @@ GOOD = """
         def encode(self, number):
             return {"width": number}
 """
+# Attributes of a model, and what is said about them.
+ATTRIBUTES = [
+    ("max_batch = 0", "max_batch must be a whole number from 1 to 65,536"),
+    ("max_batch = 2.5", "max_batch must be a whole number"),
+    ("max_batch = True", "max_batch must be a whole number"),
+    ("max_batch = '8'", "max_batch must be a whole number"),
+    ("routes = 'top'", "routes must be a tuple like"),
+    ("routes = ['a b']", "routes must be a tuple like"),
+    ("routes = 5", "routes must be a tuple like"),
+    ("routes = {'top': int}", "routes must be a tuple like"),
+    ("Fields = {'a': 'b'}", "Fields must be a class that inherits pydantic.BaseModel"),
+    ("Fields = int", "Fields must be a class that inherits"),
+    (
+        "fields = {'a': 'b'}",
+        "fields is not an attribute of this endpoint: is it Fields",
+    ),
+    ("max_batchs = 5", "is it max_batch?"),
+    ("exampel = 5", "is it example?"),
+    ("batch_keys = len", "is it batch_key?"),
+    ("route = ('top',)", "is it routes?"),
+    ("accept = 'image/*'", "is it accepts?"),
+    ("example = 'a.jpg'", "example must be an Upload, or a list of them"),
+    ("example = [5]", "example must be an Upload, or a list of them"),
+    ("accepts = 'image'", "accepts must be like"),
+    ("accepts = ['image/*']", "accepts must be like"),
+    ("name = 5", "name must be text"),
+    ("revision = 5", "revision must be text"),
+    ("batch_key = 5", "batch_key must be a method"),
+    ("draw = 5", "draw must be a method"),
+    (
+        "Fields = create_model('Fields', n=(int, Field(0, ge=1)))",
+        "default of Fields is wrong: n",
+    ),
+    (
+        "Fields = create_model('Fields', n=(int, None))",
+        "default of Fields is wrong: n should",
+    ),
+    (
+        "Fields = create_model('Fields', file=(str, 'a'))",
+        "a field may not be named file",
+    ),
+    (
+        "Fields = create_model('Fields', call=(__import__('typing').Callable, len))",
+        "Fields cannot be described",
+    ),
+]
 WIDTHS = "[width * self.scale for width, height in sizes]"
 WIDTH = '{"width": number}'
 PILLOW = "__import__('PIL.Image').Image.open(__import__('io').BytesIO(upload.data))"
@@ -35,10 +82,10 @@ ONE_EACH = "it must return a list with one output for each input"
 MISTAKES = {
     "one output": (WIDTHS, "str(sizes)", f"an object of type str: {ONE_EACH}"),
     "too few": (WIDTHS, "sizes[:1]", f"length 1 for one of length 2: {ONE_EACH}"),
-    "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "order: output 1 of 2 belongs to"),
+    "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "order: output 1 of 3 belongs to"),
     "others": (WIDTHS, "[max(sizes)[0] + len(sizes)] * len(sizes)", "the other inputs"),
     "only one": (WIDTHS, f"len(sizes) < 5 and {WIDTHS}", "object of type bool"),
-    "raises": (WIDTHS, "[1 / 0]", "fails at line 14 of .*py, return .1 / 0.: ZeroDiv"),
+    "raises": (WIDTHS, "[1 / 0]", "fails at line 15 of .*py, return .1 / 0.: ZeroDiv"),
     "no list": (WIDTHS, "iter(sizes)", "an object of type list_iterator"),
     "no dict": (WIDTH, "number", "encode returned an object of type int"),
     "nothing": (WIDTH, "{}", "encode returned an empty dict"),
@@ -46,16 +93,33 @@ MISTAKES = {
     "NaN": (WIDTH, '{"size": float("nan")}', '"size" of type float, which is not JSON'),
     "no encode": ("def encode", "def encoded", r"no method encode\(self, output\)"),
     "no class": ("class Model", "class Network", "has no class Model"),
-    "no syntax": ("class Model:", "class Model", "line 4 of .*class Model: SyntaxErr"),
-    "no import": ("import decode_image", "import decode", "at line 2 .*ImportError"),
+    "no syntax": ("class Model:", "class Model", "line 5 of .*class Model: SyntaxErr"),
+    "no import": ("import decode_image", "import decode", "at line 3 .*ImportError"),
     "slow import": (
         "class Model",
         "__import__('time').sleep(1.1)\n\n    class Model",
         "1.1 s .* move what it loads to __init__",
     ),
-    "loading": ("= 10", "= 1 / 0", r"Model\(device\) fails at line 8"),
+    "loading": ("= 10", "= 1 / 0", r"Model\(device\) fails at line 9"),
     "exit": ("= 10", "= exit('No weights.')", "ends the process: No weights."),
     "invalid": ("decode_image(upload)", PILLOW, "fails with UnidentifiedImageError"),
+    **{
+        f"attribute {number}": ("max_batch = 5", *mistake)
+        for number, mistake in enumerate(ATTRIBUTES)
+    },
+    "draws text": ("max_batch = 5", "draw = str", "draw returned a str: it must retur"),
+    "key": (
+        "max_batch = 5",
+        "batch_key = lambda self, size: [1]",
+        "returned a list: it",
+    ),
+    "key fails": (
+        "max_batch = 5",
+        "batch_key = lambda self, size: 1 / 0",
+        "batch_key f",
+    ),
+    "list": (WIDTH, "[number]", "encode returned an object of type list"),
+    "file": (WIDTH, '{"a": b"RIFF"}', '"a" of type bytes, which is not JSON'),
     "accepts all": ("decode_image(upload).size", "len(upload.data), 0", "raise a 4xx"),
 }
 
@@ -125,19 +189,40 @@ def test_step_that_hangs_is_reported_with_its_line(model_file, monkeypatch):
     monkeypatch.setattr(check, "STEP_TIMEOUT", 1)
     source = GOOD.replace(WIDTHS, "__import__('time').sleep(9)")
     status, output = run(model_file(source).stem)
-    assert status == 1 and "predict takes over 1 s at line 14" in output
+    assert status == 1 and "predict takes over 1 s at line 15" in output
 
 
 def test_equal_answers_leave_the_order_unchecked(model_file):
     status, output = run(model_file(GOOD.replace(WIDTH, '{"width": 0}')).stem)
     assert status == 0 and "order    not checked" in output
-    assert "has the same answer" in output
+    assert "all inputs of a batch have the same answer" in output
 
 
 def test_other_batch_key_leaves_the_order_unchecked(model_file):
     key = "max_batch = 5\n        batch_key = staticmethod(lambda size: size)"
     status, output = run(model_file(GOOD.replace("max_batch = 5", key)).stem)
-    assert status == 0 and "another batch_key" in output
+    assert status == 0 and "order    not checked" in output
+
+
+def test_value_that_fields_allow_must_be_accepted(model_file):
+    fields = (
+        "max_batch = 5\n        Fields = create_model('F', n=(int, Field(1, le=9)))"
+    )
+    refuse = "upload.fields.n > 8 and exec('raise BadRequest(\"Too many.\")')"
+    source = GOOD.replace("max_batch = 5", fields)
+    source = source.replace("return decode", f"{refuse}\n            return decode")
+    source = "    from werkzeug.exceptions import BadRequest" + source
+    status, output = run(model_file(source).stem)
+    assert status == 1 and "decode refuses n=9 of the model: Too many." in output
+
+
+def test_answer_that_depends_on_the_padding_is_reported(model_file):
+    fields = "max_batch = 5\n        Fields = create_model('F', prompt=(str, 'Describe it.'))"
+    source = GOOD.replace("max_batch = 5", fields)
+    source = source.replace("image(upload).size", "image(upload), upload.fields.prompt")
+    padded = "[len(text) / max(len(each) for _, each in sizes) for _, text in sizes]"
+    status, output = run(model_file(source.replace(WIDTHS, padded)).stem)
+    assert status == 1 and "depends on the other inputs in its batch" in output
 
 
 def test_model_for_audio_needs_an_example(model_file):

@@ -1,0 +1,86 @@
+"""What `flask check` sends to a model: its examples, changed, and with other fields."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image, ImageOps
+from pydantic import BaseModel, ValidationError
+
+from endpoint.fields import Schema, schemas, types_of
+from endpoint.model_info import ModelInfo
+from endpoint.uploads import Upload
+
+DEFAULTS = {
+    "image/*": lambda: Upload.from_file("french_bulldog.jpg"),
+    "text/plain": lambda: Upload(b"It is a sunny day.", "text/plain"),
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An upload, and what it is in words."""
+
+    name: str
+    upload: Upload
+    may_be_refused: bool = False
+
+
+def find_variants(info: ModelInfo) -> Iterator[Variant]:
+    """Yield the examples, changed copies of the first one, and other fields with it.
+
+    Raises LookupError for a model that has no example and needs one.
+    """
+    examples = info.example or [info.check_example(DEFAULTS[info.accepts]())]
+    for example in examples:
+        yield Variant("the example", example)
+    first = examples[0]
+    for data in changes(first.data, info.accepts):
+        yield Variant("the example changed", replace(first, data=data), True)
+    for route in ("", *info.routes):
+        yield from with_fields(first, route, info.fields_of(route))
+
+
+def changes(data: bytes, accepts: str) -> Iterator[bytes]:
+    """Yield an image inverted and also narrower, or a text reordered and longer."""
+    if accepts == "text/plain":
+        yield b" ".join(reversed(data.split()))
+        yield data + b" " + data
+    elif accepts.startswith("image/"):
+        image = Image.open(io.BytesIO(data)).convert("RGB")
+        inverted = ImageOps.mirror(ImageOps.invert(image))
+        narrow = inverted.resize((image.width * 2 // 3 + 1, image.height))
+        for changed in (inverted, narrow):
+            file = io.BytesIO()
+            changed.save(file, "PNG")
+            yield file.getvalue()
+
+
+def with_fields(
+    example: Upload, route: str, fields: type[BaseModel]
+) -> Iterator[Variant]:
+    """Yield an example for a route, and for each value that its fields should allow."""
+    own = dict(example.fields) if isinstance(example.fields, fields) else {}
+    sent = [("", None)] if route else []
+    sent += [(n, value) for n, s in schemas(fields).items() for value in limits(s)]
+    for name, value in sent:
+        try:
+            checked = fields.model_validate(own | ({name: value} if name else {}))
+        except ValidationError:
+            continue  # The class Fields refuses it by a rule of its own.
+        shown = f"{name}={value!r}" if name else f"the route {route}"
+        yield Variant(shown, replace(example, fields=checked, route=route))
+
+
+def limits(schema: Schema) -> list[Any]:
+    """Return the smallest, the largest and other values that a schema allows."""
+    own = schema.get("anyOf", [schema])[0]
+    if "enum" in own:
+        return list(own["enum"])
+    if "boolean" in types_of(own):
+        return [False, True]
+    values = [own[key] for key in ("minimum", "maximum") if key in own]
+    if isinstance(text := schema.get("default"), str) and "format" not in own:
+        values.append(f"{text} {text}"[: own.get("maxLength")])
+    return values
