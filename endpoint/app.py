@@ -1,6 +1,5 @@
-"""HTTP: the routes, the API key, and what every response carries."""
+"""HTTP: the routes, and what every response carries."""
 
-import hmac
 import re
 import time
 import uuid
@@ -9,14 +8,14 @@ from urllib.parse import quote
 
 from flask import Blueprint, Response, current_app, g, request
 from prometheus_client import CONTENT_TYPE_LATEST
-from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, HTTPException, NotFound, Unauthorized
+from werkzeug.exceptions import HTTPException, NotFound
 
 from endpoint import responses, telemetry
+from endpoint.authorize import authorize
 from endpoint.batcher import Batcher, State
 from endpoint.jobs import Job, NotReady
 from endpoint.openapi import render_openapi
-from endpoint.uploads import parse_uploads, usage
+from endpoint.uploads import Upload, parse_uploads, usage
 
 routes = Blueprint("endpoint", __name__)
 STAGES = ("decode", "queue", "predict")  # of a job
@@ -31,7 +30,7 @@ def start_timing() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given) else uuid.uuid4().hex
     g.timings = dict.fromkeys(STAGES, 0.0)  # seconds; for several files the longest
-    g.started, g.batch_size = time.monotonic(), 0
+    g.started, g.batch_size, g.cache_hits = time.monotonic(), 0, 0
 
 
 @routes.route("/", methods=["POST", "PUT"])
@@ -47,47 +46,32 @@ def predict(route: str = "") -> Response:
         raise NotFound
     uploads = parse_uploads(request, info.accepts, info.fields_of(route), route)
     # Later files of a request wait for a free slot of the queue.
-    jobs = [
-        batcher().submit(up, new_job(), wait=up is not uploads[0]) for up in uploads
-    ]
-    answers = [collect(job) for job in jobs]
+    jobs = [submit(upload, wait=upload is not uploads[0]) for upload in uploads]
+    answers = [collect(*each) for each in jobs]
     if len(answers) == 1 and isinstance(answers[0], HTTPException):
         return responses.error_response(answers[0])
     return responses.respond(answers)
 
 
-def authorize() -> None:
-    """Raise 401 for a request without the API key, 403 for another site's page."""
-    key = current_app.config["API_KEY"]
-    names = ("Sec-Fetch-Site", "Origin", "Host")
-    site, origin, host = map(request.headers.get, names)
-    is_foreign = bool(origin) and str(origin).partition("://")[2] != host
-    if not key and (site == "cross-site" if site else is_foreign):
-        raise Forbidden("Pages of other sites may send requests only with an API key.")
-    bearer = request.authorization and request.authorization.token
-    sent = (bearer or "", request.headers.get("X-API-Key", ""))
-    if key and not any([hmac.compare_digest(key.encode(), s.encode()) for s in sent]):
-        raise Unauthorized(
-            "Send the API key: Authorization: Bearer KEY, or X-API-Key: KEY.",
-            www_authenticate=WWWAuthenticate("bearer"),
-        )
-
-
-def new_job() -> Job:
+def submit(upload: Upload, wait: bool) -> tuple[Job, bool]:
+    """Return the upload's job, and whether it is that of an equal upload before."""
     deadline = g.started + current_app.config["DEADLINE"]
     is_disconnected = request.environ.get("endpoint.is_disconnected", lambda: False)
-    return Job(deadline, g.request_id, is_disconnected)
+    own = Job(deadline, g.request_id, is_disconnected)
+    job = batcher().submit(upload, own, wait)
+    return job, job is not own
 
 
-def collect(job: Job) -> responses.Answer:
+def collect(job: Job, is_hit: bool) -> responses.Answer:
     """Wait for a job's output and encode it; an error takes the place of the answer."""
     try:
         return responses.encode(batcher().model, batcher().info, job.result())
     except Exception as error:
         return responses.to_http_error(error)
     finally:
+        g.cache_hits += is_hit
         g.batch_size = max(g.batch_size, job.batch_size)
-        for stage in STAGES:
+        for stage in () if is_hit else STAGES:
             g.timings[stage] = max(g.timings[stage], job.timings[stage])
             telemetry.stage_seconds.labels(stage).observe(job.timings[stage])
 
@@ -135,7 +119,7 @@ def openapi() -> Response:
 def add_headers_and_log(response: Response) -> Response:
     ms = {stage: 1000 * seconds for stage, seconds in g.timings.items()}
     timing = ", ".join(f"{stage};dur={ms[stage]:.1f}" for stage in ms)
-    response.headers["Server-Timing"] = timing
+    response.headers["Server-Timing"] = timing + ", cache;desc=hit" * (g.cache_hits > 0)
     response.headers["X-Request-Id"] = g.request_id
     response.headers["X-Model"] = quote(batcher().info.version, safe="/@:.-_ ")
     response.headers["Content-Security-Policy"] = responses.CONTENT_SECURITY_POLICY

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from endpoint import jobs, telemetry
+from endpoint.cache import Cache
 from endpoint.jobs import Job, JobQueue
-from endpoint.model_info import Model, ModelInfo
+from endpoint.model_info import Model, ModelInfo, predict
 from endpoint.settings import EXIT_BOOT_FAILED, Settings
 from endpoint.uploads import Upload
 
@@ -38,16 +39,6 @@ class State(StrEnum):
 
 class GPUFailed(Exception):
     """No later call on the GPU can succeed in this process."""
-
-
-def predict(model: Model, inputs: list[Any]) -> list[Any]:
-    outputs = model.predict(inputs)
-    if isinstance(outputs, str | bytes | dict) or not hasattr(outputs, "__len__"):
-        raise ValueError(f"predict returned a {type(outputs).__name__}, not a list.")
-    if len(outputs) != len(inputs):
-        counts = f"{len(outputs)} outputs for {len(inputs)} inputs"
-        raise ValueError(f"predict returned {counts}: return one for each.")
-    return list(outputs)
 
 
 class Runner:
@@ -130,6 +121,7 @@ class Batcher:
         self.state, self.reason = State.LOADING, "The model is loading"
         self.queue = JobQueue(settings.queue)
         self.runner = Runner(self.queue, settings)
+        self.cache = Cache(settings.cache) if settings.cache else None
         self.deadline = settings.deadline  # seconds
         self._load, self.exit = load, exit
         self._aborting = threading.Lock()
@@ -164,6 +156,11 @@ class Batcher:
     def submit(self, upload: Any, job: Job | None = None, wait: bool = False) -> Job:
         """Decode an upload in this thread and queue it; `wait` while it is full."""
         job = job or Job(time.monotonic() + self.deadline)
+        if (
+            self.cache
+            and (found := self.cache.find(upload, self.info.version, job)) is not job
+        ):
+            return found
         refusal = None if wait else self.refusal()
         if refusal or not self.queue.reserve(job.time_left() if wait else 0):
             job.finish(error=refusal or self.refusal() or jobs.DeadlineExceeded())

@@ -81,8 +81,10 @@ def _combine(sent: list[Any], types: set[str]) -> Any:
         if len(sent) == 1 and isinstance(last, str):
             sent = [part.strip() for part in last.split(",")]
         return sent
-    # Pydantic would take true for the number 1.
-    return [last] if isinstance(last, bool) and "boolean" not in types else last
+    # Pydantic would take true for the number 1, and 1 for true.
+    is_mixed_up = types == {"boolean"} if type(last) in (int, float) else False
+    is_mixed_up |= isinstance(last, bool) and not types & {"boolean", "None"}
+    return [last] if is_mixed_up else last
 
 
 def explain(invalid: ValidationError) -> str:

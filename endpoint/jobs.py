@@ -49,7 +49,7 @@ class Job:
         is_disconnected: Callable[[], bool] = lambda: False,
     ) -> None:
         self.deadline, self.request_id = deadline, request_id
-        self.is_disconnected = is_disconnected
+        self.is_disconnected = [is_disconnected]  # one for each request that waits
         self.input: Any = None
         self.key: Hashable = None  # Only jobs with equal keys share a batch.
         self.batch_size = 0
@@ -68,6 +68,7 @@ class Job:
         with suppress(InvalidStateError):
             self._future.set_result((output, error))
             self.enter("done")
+            self.input, self.is_disconnected = None, []  # A kept job should be small.
             if reason := getattr(error, "drop_reason", ""):
                 telemetry.dropped.labels(reason).inc()
 
@@ -80,9 +81,16 @@ class Job:
         """Finish a job that nobody waits for any more."""
         if time.monotonic() > self.deadline:
             self.finish(error=DeadlineExceeded())
-        elif self.is_disconnected():
+        elif all(is_disconnected() for is_disconnected in self.is_disconnected):
             self.finish(error=ClientDisconnected())
         return self._future.done()
+
+    def join(self, other: "Job") -> bool:
+        """Let another request wait for this job, unless it has failed."""
+        if self._future.done():
+            return self._future.result()[1] is None
+        self.is_disconnected += other.is_disconnected
+        return True
 
     def time_left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())

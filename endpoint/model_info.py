@@ -157,3 +157,14 @@ def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:
     info = ModelInfo.of(model, module, device)
     log.info("Serving %s on %s.", info.version, device)
     return model, info
+
+
+def predict(model: Model, inputs: list[Any]) -> list[Any]:
+    """Return one output for each input, or raise ValueError."""
+    outputs = model.predict(inputs)
+    if isinstance(outputs, str | bytes | dict) or not hasattr(outputs, "__len__"):
+        raise ValueError(f"predict returned a {type(outputs).__name__}, not a list.")
+    if len(outputs) != len(inputs):
+        counts = f"{len(outputs)} outputs for {len(inputs)} inputs"
+        raise ValueError(f"predict returned {counts}: return one for each.")
+    return list(outputs)

@@ -28,6 +28,7 @@ class Settings(BaseModel, frozen=True, allow_inf_nan=False):
     # Milliseconds to wait for each further input; a lone client never waits.
     max_batch_delay: float = Field(50, ge=0, le=10_000)
     queue: int = Field(64, ge=1, le=10_000)  # inputs being decoded or waiting
+    cache: int = Field(0, ge=0, le=1_000_000)  # outputs that are kept
     deadline: float = Field(90, ge=0.1, le=86_400)  # seconds; Runpod cuts at 100
     max_upload_mb: float = Field(20, ge=0.001, le=4_000)
     max_pixels: int = Field(50_000_000, ge=1, le=10_000_000_000)

@@ -21,6 +21,7 @@ LiveSum = partial(Gauge, multiprocess_mode="livesum")  # over the running worker
 
 requests = Counter("endpoint_requests", "Requests answered, by status.", ["status"])
 dropped = Counter("endpoint_dropped", "Inputs that were not run.", ["reason"])
+cache = Counter("endpoint_cache", "Inputs found in the cache or not.", ["result"])
 batch_splits = Counter("endpoint_batch_splits", "Batches split in half.", ["reason"])
 queue_size = LiveSum("endpoint_queue_size", "Inputs that are decoded or wait.")
 ready = LiveSum("endpoint_ready", "Processes whose model is ready.")

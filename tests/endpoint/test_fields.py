@@ -90,6 +90,7 @@ def test_secret_is_not_shown():
         ("count", "10", "count should be less than or equal to 9."),
         ("count", None, "count should be a valid integer."),
         ("count", True, "count should be a valid integer."),
+        ("is_loud", 1, "is_loud should be a valid boolean."),
         ("count", 2.5, "count should be a valid integer, got a number with"),
         ("share", "1", "share should be less than 1."),
         ("scale", "nan", "scale should be a finite number."),

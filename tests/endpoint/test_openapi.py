@@ -127,9 +127,10 @@ def fuzz(url: str, cases: int) -> subprocess.CompletedProcess:
         )
 
 
-def test_server_keeps_the_contract():
+@pytest.mark.parametrize("module", [FAKE_MODEL, "tests.support.all_kinds_model"])
+def test_server_keeps_the_contract(module):
     pytest.importorskip("schemathesis")
-    with Server("gunicorn", ENDPOINT_MODULE=FAKE_MODEL) as server:
+    with Server("gunicorn", ENDPOINT_MODULE=module) as server:
         done = fuzz(server.wait_for(200).url, CASES)
         assert done.returncode == 0, done.stdout
         assert " 500 " not in server.log

@@ -6,17 +6,15 @@ import re
 import shutil
 import threading
 from contextlib import contextmanager
-from typing import Literal
 
 import pytest
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field
 
 from endpoint.decoders.image import decode_image
-from endpoint.files import File
-from endpoint.uploads import Upload
 from examples.decode_text import decode_text
 from tests.examples import tiny_checkpoints
 from tests.support import fake_model as fake
+from tests.support.all_kinds_model import Model as AllKinds
 from tests.support.apps import FAKE_MODEL, app_for, http_server, ready
 from tests.support.images import make_image
 from tests.support.server import Server
@@ -69,44 +67,6 @@ class Sorter(fake.Model):
 
     def draw(self, output):
         return output[0]
-
-
-class Kinds(BaseModel):
-    count: int = Field(3, ge=1, le=9, description="How many.")
-    share: float | None = Field(None, gt=0, lt=1)
-    tone: Literal["kind", "plain"] = "plain"
-    is_loud: bool = True
-    is_long: bool = False
-    title: str = Field('It\'s "new"', max_length=20)
-    prompt: str = Field("Describe it.", max_length=1000)
-    token: SecretStr | None = None
-    mask: Upload | None = None
-
-
-class Top(BaseModel):
-    top_k: int | None = Field(None, ge=1)
-
-
-class Echo(fake.Model):
-    """A model that answers with its fields, an image, a recording and a document."""
-
-    name = "echo"
-    Fields = Kinds
-    routes = {"top": Top}
-
-    def decode(self, upload):
-        return decode_image(upload), upload.fields
-
-    def predict(self, inputs):
-        return inputs
-
-    def encode(self, output):
-        image, fields = output
-        values = {name: str(value) for name, value in fields if name != "mask"}
-        if mask := getattr(fields, "mask", None):
-            values["mask"] = f"{decode_image(mask).size}"
-        files = {"pictures": [image, image], "sound": File(b"RIFF", "audio/wav")}
-        return values | files | {"report": File(b"%PDF", "application/pdf")}
 
 
 class Speller(fake.Model):
@@ -332,7 +292,7 @@ def test_answers_can_be_copied_and_saved(visit, url, tmp_path):
 def test_page_waits_for_the_model_and_then_shows_its_fields(visit):
     Gated.loads.clear()
     Gated.answers.set()
-    Gated.Fields = Kinds
+    Gated.Fields = AllKinds.Fields
     with served(Gated, loaded=False) as url:
         page = visit(url)
         expect(page.locator("#state")).to_contain_text("The model is loading.")
@@ -399,7 +359,7 @@ def test_fields_and_routes_of_the_model_are_shown_and_sent(visit):
 
 
 def test_every_kind_of_field_has_an_input_that_is_sent(visit):
-    with served(Echo) as url:
+    with served(AllKinds) as url:
         page = visit(url)
         choose(page, WIDE)
         expect(page.locator(".answer")).to_contain_text('It\'s "new"')
@@ -427,7 +387,7 @@ def test_every_kind_of_field_has_an_input_that_is_sent(visit):
 
 
 def test_wrong_field_is_refused_with_what_is_allowed(visit):
-    with served(Echo) as url:
+    with served(AllKinds) as url:
         page = visit(url)
         page.get_by_label("count").fill("10")
         choose(page, WIDE)
@@ -435,7 +395,7 @@ def test_wrong_field_is_refused_with_what_is_allowed(visit):
 
 
 def test_route_has_fields_of_its_own(visit):
-    with served(Echo) as url:
+    with served(AllKinds) as url:
         page = visit(url)
         page.get_by_label("top_k").fill("2")
         choose(page, WIDE)

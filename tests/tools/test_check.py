@@ -210,15 +210,15 @@ def test_value_that_fields_allow_must_be_accepted(model_file):
     )
     refuse = "upload.fields.n > 8 and exec('raise BadRequest(\"Too many.\")')"
     source = GOOD.replace("max_batch = 5", fields)
-    source = source.replace("return decode", f"{refuse}\n            return decode")
+    source = source.replace("return dec", f"{refuse}\n            return dec")
     source = "    from werkzeug.exceptions import BadRequest" + source
     status, output = run(model_file(source).stem)
     assert status == 1 and "decode refuses n=9 of the model: Too many." in output
 
 
 def test_answer_that_depends_on_the_padding_is_reported(model_file):
-    fields = "max_batch = 5\n        Fields = create_model('F', prompt=(str, 'Describe it.'))"
-    source = GOOD.replace("max_batch = 5", fields)
+    fields = "Fields = create_model('F', prompt=(str, 'Describe it.'))"
+    source = GOOD.replace("max_batch = 5", f"max_batch = 5\n        {fields}")
     source = source.replace("image(upload).size", "image(upload), upload.fields.prompt")
     padded = "[len(text) / max(len(each) for _, each in sizes) for _, text in sizes]"
     status, output = run(model_file(source.replace(WIDTHS, padded)).stem)

@@ -1,0 +1,44 @@
+"""ENDPOINT_CACHE: equal inputs run once, and the last outputs are kept."""
+
+import pickle
+import threading
+from collections import OrderedDict
+from hashlib import blake2b
+
+from endpoint import telemetry
+from endpoint.files import File
+from endpoint.jobs import Job
+from endpoint.uploads import Upload
+
+
+class Cache:
+    """The jobs of the last `size` different inputs, the least recently used first."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._jobs: OrderedDict[bytes, Job] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def find(self, upload: Upload, version: str, job: Job) -> Job:
+        """Return the job of an equal input, which may still run, or keep this one."""
+        key = digest(upload, version)
+        with self._lock:
+            found = self._jobs.pop(key, None)
+            is_hit = found is not None and found.join(job)
+            self._jobs[key] = found = found if found and is_hit else job
+            while len(self._jobs) > self.size:
+                self._jobs.popitem(last=False)
+        telemetry.cache.labels("hit" if is_hit else "miss").inc()
+        return found
+
+
+def digest(upload: Upload, version: str) -> bytes:
+    """Return equal bytes for what gets equal answers."""
+    hashed = blake2b()
+    parts = [upload.data, upload.media_type, upload.route, version]
+    for name, value in upload.fields or ():
+        parts += [name, value.data if isinstance(value, File) else pickle.dumps(value)]
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        hashed.update(len(data).to_bytes(8, "big") + data)
+    return hashed.digest()
