@@ -3,10 +3,11 @@
 PYTHON ?= python3
 PORT ?= 8000
 MODEL ?=
+PACKAGES ?=
 GROUP ?=
 POETRY ?= .poetry/bin/poetry
 
-.PHONY: run test lint bench extras lock
+.PHONY: run test lint bench add extras lock
 # tools.prefetch downloads the model's weights. It prints "demo" where it cannot, and
 # nothing where the model file finds its weights itself.
 run: .venv/installed
@@ -22,6 +23,11 @@ test: .venv/tested
 
 lint: .venv/tested
 	$(POETRY) run pre-commit run --all-files
+
+# Add packages to pyproject.toml, poetry.lock and .venv/.
+add: .venv/installed
+	$(POETRY_WITH_INDEX) add $(PACKAGES)
+	@touch $<
 
 # Install a group of extras/pyproject.toml.
 extras: .venv/installed
@@ -84,6 +90,9 @@ EXTRAS = export VIRTUAL_ENV=$(CURDIR)/.venv CONDA_DEFAULT_ENV=; \
 	$(python) -m venv .poetry
 	.poetry/bin/pip install --quiet poetry==2.5.1 poetry-plugin-pypi-mirror==0.6.5
 
+ifeq ($(filter add,$(MAKECMDGOALS))$(PACKAGES),add)
+$(error Name the packages to add: make add PACKAGES="timm einops")
+endif
 ifeq ($(filter extras,$(MAKECMDGOALS))$(GROUP),extras)
 $(error Name a group of extras/pyproject.toml: make extras GROUP=examples)
 endif

@@ -227,6 +227,13 @@ def test_extras_get_the_versions_of_the_server(tmp_path):
     assert {versions(lock)[name] for name in only_extras} == {"0"}
 
 
+def test_make_add_without_packages_ends_with_a_sentence():
+    command = ["make", "add", "PACKAGES="]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert 'Name the packages to add: make add PACKAGES="timm einops"' in done.stderr
+
+
 @pytest.mark.parametrize("path", [*PROJECTS, *LOCKS, "poetry.toml"])
 def test_no_package_comes_from_a_private_index(path):
     assert "[[tool.poetry.source]]" not in read(path)
