@@ -35,14 +35,13 @@ def resolve(default: str, revision: str | None = None) -> Checkpoint:
     """Return `ENDPOINT_MODEL` (demo, a folder or a hub name, with or without a
     revision), else `default` at its pinned revision; or raise ModelUnavailable.
     """
-    pinned = f"{default}@{revision}" if revision else default
-    wanted = read_settings().model or pinned
+    wanted = read_settings().model or "@".join(filter(None, (default, revision)))
     folder = BUNDLED if wanted == "demo" else Path(os.path.expanduser(wanted))
     if wanted == "demo" or os.path.isdir(folder) or wanted[0] in "./~":
         if problem := validate(folder):
             raise ModelUnavailable(f"{problem} {HINT}")
-        origin = folder / ORIGIN
-        name = origin.read_text().strip() if origin.is_file() else wanted
+        name, origin = os.path.basename(os.path.abspath(wanted)), folder / ORIGIN
+        name = origin.read_text().strip() if origin.is_file() else name
         name, _, commit = name.partition("@")
         return Checkpoint(name, commit or None, folder)
     name, _, commit = wanted.partition("@")

@@ -52,8 +52,7 @@ def bake(folder: Path, model: str | None, dtype: str) -> None:
     with tempfile.TemporaryDirectory(prefix=".bake-", dir=parent) as temporary:
         baked = Path(temporary) / "baked"
         size = write_folder(source, baked, dtype)
-        if Path(name).resolve() != source.resolve():  # A folder is not a model's name.
-            (baked / weights.ORIGIN).write_text(f"{version}\n")
+        (baked / weights.ORIGIN).write_text(f"{version}\n")
         make_readable(baked)
         baked.rename(folder)
     click.echo(

@@ -108,7 +108,18 @@ def test_demo_is_the_bundled_model(monkeypatch):
 
 
 def test_folder_is_used_as_it_is(folder):
-    assert resolve(*PINNED) == (str(folder), None, folder)
+    assert resolve(*PINNED) == (folder.name, None, folder)
+
+
+@pytest.mark.parametrize("path", ["pets", "./pets/", "..//pets/../pets", "~/pets"])
+def test_folder_is_named_by_its_last_part(monkeypatch, tmp_path, path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fill(tmp_path / "pets")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other" if path.startswith("..") else tmp_path)
+    monkeypatch.setenv("ENDPOINT_MODEL", path)
+    name, revision, folder = resolve(*PINNED)
+    assert (name, revision) == ("pets", None) and folder.samefile(tmp_path / "pets")
 
 
 def test_baked_folder_has_the_name_of_its_origin(folder):

@@ -38,7 +38,8 @@ def test_baked_folder_holds_each_weight_once_and_no_pickle(flask, checkpoint, tm
     assert (status, output.count("bfloat16")) == (0, 1)
     files = {file.name for file in (tmp_path / "baked").iterdir()}
     kept = {file.name for file in checkpoint.iterdir()} - {"pytorch_model.bin"}
-    assert files == kept | {"model.safetensors"}
+    assert files == kept | {"model.safetensors", "origin"}
+    assert (tmp_path / "baked" / "origin").read_text() == "checkpoint\n"
     tensors = safetensors.load_file(tmp_path / "baked" / "model.safetensors")
     assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.bfloat16"}
     assert not any(name.endswith((".attn.bias", "masked_bias")) for name in tensors)
@@ -79,7 +80,7 @@ def test_all_files_but_other_weights_are_copied(flask, tmp_path):
     paths = (tmp_path / "baked").rglob("*")
     files = {str(path.relative_to(tmp_path / "baked")) for path in paths}
     folders = {"1_Pooling", "additional_chat_templates", "onnx"}
-    assert files == copied | folders | {"config.json", "model.safetensors"}
+    assert files == copied | folders | {"config.json", "model.safetensors", "origin"}
 
 
 def test_weights_of_a_part_in_a_subfolder_are_baked_too(flask, tmp_path):
@@ -150,7 +151,7 @@ def test_folder_can_be_baked_into_itself(flask, tmp_path):
     source = write_checkpoint(tmp_path / "source", weight=torch.ones(2))
     assert flask("bake", source / "baked", "--model", source)[0] == 0
     files = sorted(path.name for path in (source / "baked").iterdir())
-    assert files == ["config.json", "model.safetensors"]
+    assert files == ["config.json", "model.safetensors", "origin"]
 
 
 def test_folder_with_files_is_not_overwritten(flask, folder):
