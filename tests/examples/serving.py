@@ -113,8 +113,8 @@ def predict_by_command(example: Example, file: Path) -> dict:
 
 def assert_is_described(example: Example, file: Path = BULLDOG, field="image") -> None:
     """Check that index, page, OpenAPI and command line know the model's input."""
-    folder_or_file = Path(example.model)
-    name = folder_or_file.name if folder_or_file.is_dir() else str(folder_or_file)
+    model = example.model
+    name = model.name if model.is_dir() else str(model)
     assert example.json("/")["model"] == name
     page, openapi = example.curl(*PAGE, "/"), example.curl("/openapi.json")
     assert "<form" in page and name in page
