@@ -71,7 +71,7 @@ def resolve_checkpoint(module: str) -> weights.Checkpoint:
         return weights.Checkpoint(Path(os.path.abspath(folder)).name, None, folder)
     pinned = pinned_checkpoint(module)
     if pinned is None and not model:
-        problem = f"{module} has no CHECKPOINT: name a model with --model."
+        problem = f"{module} names no model itself: name one with --model."
         raise click.ClickException(problem)
     return weights.resolve(*(pinned or ("", None)))
 

@@ -213,9 +213,9 @@ def test_folder_with_files_is_not_overwritten(flask, folder):
     assert status == 1 and "is not empty" in errors
 
 
-def test_model_file_without_a_checkpoint_needs_a_model(flask, tmp_path):
+def test_model_file_that_names_no_model_needs_the_option(flask, tmp_path):
     status, _, errors = flask("bake", tmp_path / "baked")
-    assert status == 1 and "has no CHECKPOINT: name a model" in errors
+    assert status == 1 and "names no model itself: name one with --model." in errors
 
 
 def test_baked_bundled_model_gives_the_same_captions(flask, tmp_path, monkeypatch):
