@@ -15,6 +15,7 @@ BUNDLED = Path(__file__).parent.parent / "demo" / "model"
 ORIGIN = "origin"  # a file in a baked folder that holds the model's name@revision
 # Read after HF_HOME, never written: Runpod's cached models, and a pod's own volume.
 EXTRA_CACHES = ("/runpod-volume/huggingface-cache/hub", "/workspace/hub")
+PARTS = "[0-9]_*/*.bin"  # 2_Dense/ of sentence-transformers may have no safetensors
 SMALL_FILES = "*.json *.txt *.model *.jinja *.py *.spm *.tiktoken *.bpe *.codes".split()
 HINT = "Set ENDPOINT_MODEL to a folder with the model, or to demo, the bundled model."
 
@@ -142,8 +143,7 @@ def _from_hub(name: str, revision: str) -> Path:
         # With a timeout: snapshot_download retries an unreachable hub for 23 s.
         found = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
         is_safe = any(file.rfilename.endswith(".safetensors") for file in found)
-        # Parts such as 2_Dense/ of sentence-transformers may have no safetensors.
-        formats = ("*.safetensors", "[0-9]_*/*.bin") if is_safe else ("*.bin",)
+        formats = ("*.safetensors", PARTS) if is_safe else ("*.bin",)
         folder = Path(download(allow_patterns=[*SMALL_FILES, *formats]))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
