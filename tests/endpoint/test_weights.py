@@ -104,11 +104,6 @@ def refusal() -> str:
     return sentence
 
 
-def test_demo_is_the_bundled_model(monkeypatch):
-    monkeypatch.setenv("ENDPOINT_MODEL", "demo")
-    assert resolve(*PINNED) == ("demo", None, weights.BUNDLED)
-
-
 def test_folder_is_used_as_it_is(folder):
     assert resolve(*PINNED) == (folder.name, None, folder)
 
