@@ -77,7 +77,7 @@ def resolve_checkpoint(module: str) -> weights.Checkpoint:
 
 
 def is_other_style(folder: Path) -> bool:
-    """Recognize weights without config.json, or in parts as sentence-transformers has."""
+    """Recognize weights without config.json, or in parts (sentence-transformers)."""
     if (folder / "config.json").is_file():
         return False
     is_in_parts = (folder / "modules.json").is_file()

@@ -17,7 +17,7 @@ BUNDLED_STANDS_FOR = "nlpconnect/vit-gpt2-image-captioning"
 
 
 def pinned_checkpoint(module: str) -> tuple[str, str | None] | None:
-    """Return what a model file passes to `weights.resolve`, None without such a call."""
+    """Return what a model file passes to `weights.resolve`, None without a call."""
     nodes = list(ast.walk(parse(module)))
     constants: dict[str, str] = {}
     for node in nodes:  # those of the module come before those in it
