@@ -4,7 +4,7 @@
 # it downloads. deploy/README.md explains the other build arguments.
 ARG BASE=python:3.13-slim
 
-# Convert the lock file to requirements.txt, with the hash of each package.
+# Convert the lock files to requirements.txt, with the hash of each package.
 FROM ${BASE} AS lock
 ARG PIP_INDEX_URL
 ARG PIP_CERT
@@ -13,10 +13,13 @@ RUN --mount=type=secret,id=ca \
     && /poetry/bin/pip install --no-cache-dir poetry==2.5.1 poetry-plugin-export==1.10.1
 WORKDIR /lock
 COPY pyproject.toml poetry.lock ./
-ARG GROUP=main
+COPY extras extras
+ARG GROUP
 # triton takes 1 GB. Only torch.compile uses it, and it needs gcc, which is not in the
 # image.
-RUN /poetry/bin/poetry export --only "${GROUP}" --output all.txt \
+RUN /poetry/bin/poetry export --only main --output all.txt \
+    && if [ -n "${GROUP}" ]; then /poetry/bin/poetry --directory extras export \
+    --only "${GROUP}" >> all.txt; fi \
     && awk '/^[^ ]/ {is_triton = /^triton==/} !is_triton' all.txt > requirements.txt
 
 FROM ${BASE} AS packages

@@ -3,9 +3,11 @@
 PYTHON ?= python3
 PORT ?= 8000
 MODEL ?=
+PACKAGES ?=
+GROUP ?=
 POETRY ?= .poetry/bin/poetry
 
-.PHONY: run test lint bench
+.PHONY: run test lint bench add extras lock
 # tools.prefetch downloads the model's weights. It prints "demo" where it cannot, and
 # nothing where the model file finds its weights itself.
 run: .venv/installed
@@ -21,6 +23,21 @@ test: .venv/tested
 
 lint: .venv/tested
 	$(POETRY) run pre-commit run --all-files
+
+# Add packages to pyproject.toml, poetry.lock and .venv/.
+add: .venv/installed
+	$(POETRY_WITH_INDEX) add $(PACKAGES)
+	@touch $<
+
+# Install a group of extras/pyproject.toml.
+extras: .venv/installed
+	$(EXTRAS) install --only $(GROUP)
+
+# Lock again after a change of pyproject.toml or extras/pyproject.toml.
+lock: .venv/installed
+	$(POETRY_WITH_INDEX) lock
+	$(python) extras/agree.py
+	$(EXTRAS) lock
 
 # Compare this endpoint with other servers. It takes an hour and a half, and the results
 # only count if nothing else runs on the machine.
@@ -40,18 +57,25 @@ bench: .bench/installed
 
 .venv/installed: poetry.lock $(filter .poetry/%,$(POETRY))
 	$(POETRY) env use $(python)
-	$(INSTALL) --only main
+	$(POETRY_WITH_INDEX) install --only main
 	@touch $@
 
 # The tests also run the examples, the deployments and the page in a browser.
-.venv/tested: .venv/installed
-	$(INSTALL) --with demo,examples,deploy,browser
+.venv/tested: .venv/installed extras/poetry.lock
+	$(POETRY_WITH_INDEX) install
+	$(EXTRAS) install --only demo,examples,deploy,browser
 	@touch $@
 
 # The plugin poetry-plugin-pypi-mirror makes Poetry use pip's index, which may be a
 # company's mirror or an index that has only HTML pages.
-INSTALL = index=$$(PATH="$(CURDIR)/.poetry/bin:$$PATH" python3 -c "$$PIP_INDEX"); \
-	POETRY_PYPI_MIRROR_URL=$${POETRY_PYPI_MIRROR_URL:-$$index} $(POETRY) install
+POETRY_WITH_INDEX = \
+	index=$$(PATH="$(CURDIR)/.poetry/bin:$$PATH" python3 -c "$$PIP_INDEX"); \
+	POETRY_PYPI_MIRROR_URL=$${POETRY_PYPI_MIRROR_URL:-$$index} $(POETRY)
+
+# The extras are a project of their own, which keeps `make add` fast. Poetry installs
+# them into the active environment, but would ignore it within Conda's.
+EXTRAS = export VIRTUAL_ENV=$(CURDIR)/.venv CONDA_DEFAULT_ENV=; \
+	$(POETRY_WITH_INDEX) --directory extras
 
 # The other servers have their own environment, which changes nothing in .venv/. It
 # borrows torch and transformers from there.
@@ -65,6 +89,13 @@ INSTALL = index=$$(PATH="$(CURDIR)/.poetry/bin:$$PATH" python3 -c "$$PIP_INDEX")
 .poetry/bin/poetry:
 	$(python) -m venv .poetry
 	.poetry/bin/pip install --quiet poetry==2.5.1 poetry-plugin-pypi-mirror==0.6.5
+
+ifeq ($(filter add,$(MAKECMDGOALS))$(PACKAGES),add)
+$(error Name the packages to add: make add PACKAGES="timm einops")
+endif
+ifeq ($(filter extras,$(MAKECMDGOALS))$(GROUP),extras)
+$(error Name a group of extras/pyproject.toml: make extras GROUP=examples)
+endif
 
 # pip's index: from the environment, from pip's configuration, or the default one.
 export define PIP_INDEX

@@ -15,7 +15,8 @@ BUNDLED = Path(__file__).parent.parent / "demo" / "model"
 ORIGIN = "origin"  # a file in a baked folder that holds the model's name@revision
 # Read after HF_HOME, never written: Runpod's cached models, and a pod's own volume.
 EXTRA_CACHES = ("/runpod-volume/huggingface-cache/hub", "/workspace/hub")
-SMALL_FILES = ("*.json", "*.txt", "*.model", "*.jinja")  # configuration, vocabulary
+PARTS = "[0-9]_*/*.bin"  # 2_Dense/ of sentence-transformers may have no safetensors
+SMALL_FILES = "*.json *.txt *.model *.jinja *.py *.spm *.tiktoken *.bpe *.codes".split()
 HINT = "Set ENDPOINT_MODEL to a folder with the model, or to demo, the bundled model."
 
 
@@ -35,14 +36,13 @@ def resolve(default: str, revision: str | None = None) -> Checkpoint:
     """Return `ENDPOINT_MODEL` (demo, a folder or a hub name, with or without a
     revision), else `default` at its pinned revision; or raise ModelUnavailable.
     """
-    pinned = f"{default}@{revision}" if revision else default
-    wanted = read_settings().model or pinned
+    wanted = read_settings().model or "@".join(filter(None, (default, revision)))
     folder = BUNDLED if wanted == "demo" else Path(os.path.expanduser(wanted))
     if wanted == "demo" or os.path.isdir(folder) or wanted[0] in "./~":
         if problem := validate(folder):
             raise ModelUnavailable(f"{problem} {HINT}")
-        origin = folder / ORIGIN
-        name = origin.read_text().strip() if origin.is_file() else wanted
+        name, origin = os.path.basename(os.path.abspath(wanted)), folder / ORIGIN
+        name = origin.read_text().strip() if origin.is_file() else name
         name, _, commit = name.partition("@")
         return Checkpoint(name, commit or None, folder)
     name, _, commit = wanted.partition("@")
@@ -143,8 +143,8 @@ def _from_hub(name: str, revision: str) -> Path:
         # With a timeout: snapshot_download retries an unreachable hub for 23 s.
         found = HfApi().model_info(name, revision=revision, timeout=10).siblings or []
         is_safe = any(file.rfilename.endswith(".safetensors") for file in found)
-        patterns = [*SMALL_FILES, "*.safetensors" if is_safe else "*.bin"]
-        folder = Path(download(allow_patterns=patterns))
+        formats = ("*.safetensors", PARTS) if is_safe else ("*.bin",)
+        folder = Path(download(allow_patterns=[*SMALL_FILES, *formats]))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         failure = f"Download failed ({type(error).__name__}: {reason})."

@@ -1,12 +1,18 @@
 """Budgets, layers and documentation of the repository as it is checked in."""
 
 import ast
+import json
 import re
+import shutil
 import subprocess
+import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +38,8 @@ READING_PATH = (
     *("__init__", "app", "model", "uploads", "decoders/image", "batcher"),
     *("responses", "telemetry", "settings", "weights", "device"),
 )
+PROJECTS = ("pyproject.toml", "extras/pyproject.toml")
+LOCKS = ("poetry.lock", "extras/poetry.lock")
 EXAMPLES = [path for path in PYTHON if re.fullmatch(r"examples/\w+\.py", path)]
 
 
@@ -44,6 +52,10 @@ MODULES = {module_name(p): p for p in PYTHON if p.split("/")[0] in PACKAGES}
 
 def read(path: str | Path) -> str:
     return (ROOT / path).read_text()
+
+
+def load(path: str) -> dict[str, Any]:
+    return tomllib.loads(read(path))
 
 
 def count_lines(path: str) -> int:
@@ -131,7 +143,11 @@ def test_tests_import_nothing_of_the_benchmarks(path):
     assert "benchmarks" not in imported_packages(path)
 
 
-@pytest.mark.parametrize("path", [p for p in PRODUCT if "__init__" not in p])
+# A swap replaces endpoint/model.py. Its tests are in tests/vit_gpt2/, which it deletes.
+@pytest.mark.parametrize(
+    "path",
+    [p for p in PRODUCT if "__init__" not in p and p != "endpoint/model.py"],
+)
 def test_every_module_has_its_test_file(path):
     folder, _, name = path.rpartition("/")
     assert (ROOT / "tests" / folder / f"test_{name}").is_file(), path
@@ -156,12 +172,75 @@ def test_every_main_dependency_has_its_reason():
     assert {f"`{name}`" for name in names} <= set(", ".join(table).split(", "))
 
 
-def test_no_package_is_in_the_lock_twice():
-    names = Counter(re.findall(r'^name = "(.+)"', read("poetry.lock"), re.M))
+@pytest.mark.parametrize("lock", LOCKS)
+def test_no_package_is_in_the_lock_twice(lock):
+    names = Counter(package["name"] for package in load(lock)["package"])
     assert [name for name, count in names.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("path", ["poetry.lock", "pyproject.toml", "poetry.toml"])
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_file_is_that_of_its_project(lock):
+    content = load(lock.replace("poetry.lock", "pyproject.toml"))
+    hashed = {
+        "project": pick(
+            content["project"],
+            *("requires-python", "dependencies", "optional-dependencies"),
+        ),
+        "dependency-groups": content["dependency-groups"],
+        "tool": {
+            "poetry": pick(
+                content["tool"]["poetry"],
+                *("dependencies", "source", "extras", "dev-dependencies", "group"),
+            )
+        },
+    }
+    digest = sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()
+    assert load(lock)["metadata"]["content-hash"] == digest, "run `make lock`"
+
+
+def pick(values: dict, *names: str) -> dict:
+    return {name: values[name] for name in names if name in values}
+
+
+def versions(lock: Path) -> dict[str, str]:
+    packages = tomllib.loads(lock.read_text())["package"]
+    return {package["name"]: package["version"] for package in packages}
+
+
+def differences(folder: Path) -> set[str]:
+    """Return the packages that have another version in the other lock file."""
+    server, extras = (versions(folder / lock) for lock in LOCKS)
+    return {name for name in server.keys() & extras if server[name] != extras[name]}
+
+
+def test_package_in_both_lock_files_has_one_version():
+    assert differences(ROOT) == set(), "run `make lock`"
+
+
+def test_extras_get_the_versions_of_the_server(tmp_path):
+    (tmp_path / "extras").mkdir()
+    for path in (*LOCKS, "extras/agree.py"):
+        shutil.copy(ROOT / path, tmp_path / path)
+    lock = tmp_path / "extras" / "poetry.lock"
+    only_extras = versions(lock).keys() - versions(tmp_path / "poetry.lock").keys()
+    lock.write_text(
+        re.sub('^version = ".+"', 'version = "0"', lock.read_text(), 0, re.M)
+    )
+    assert "numpy" in differences(tmp_path)
+    subprocess.check_call([sys.executable, tmp_path / "extras" / "agree.py"])
+    assert differences(tmp_path) == set()
+    after = versions(lock)
+    assert {after[name] for name in only_extras} == {"0"}
+
+
+def test_make_add_without_packages_ends_with_a_sentence():
+    command = ["make", "add", "PACKAGES="]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert 'Name the packages to add: make add PACKAGES="timm einops"' in done.stderr
+
+
+@pytest.mark.parametrize("path", [*PROJECTS, *LOCKS, "poetry.toml"])
 def test_no_package_comes_from_a_private_index(path):
     assert "[[tool.poetry.source]]" not in read(path)
     assert "[package.source]" not in read(path)

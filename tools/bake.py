@@ -52,8 +52,7 @@ def bake(folder: Path, model: str | None, dtype: str) -> None:
     with tempfile.TemporaryDirectory(prefix=".bake-", dir=parent) as temporary:
         baked = Path(temporary) / "baked"
         size = write_folder(source, baked, dtype)
-        if Path(name).resolve() != source.resolve():  # A folder is not a model's name.
-            (baked / weights.ORIGIN).write_text(f"{version}\n")
+        (baked / weights.ORIGIN).write_text(f"{version}\n")
         make_readable(baked)
         baked.rename(folder)
     click.echo(
@@ -62,31 +61,62 @@ def bake(folder: Path, model: str | None, dtype: str) -> None:
 
 
 def resolve_checkpoint(module: str) -> weights.Checkpoint:
-    """Return what ENDPOINT_MODEL names, else what the model file pins."""
+    """Return what ENDPOINT_MODEL names, else what the model file pins.
+
+    A folder may be in the style of another library, which `weights.resolve` refuses.
+    """
+    model = read_settings().model
+    folder = Path(os.path.expanduser(model))
+    if model and is_other_style(folder):
+        return weights.Checkpoint(Path(os.path.abspath(folder)).name, None, folder)
     pinned = pinned_checkpoint(module)
-    if pinned is None and not read_settings().model:
-        problem = f"{module} has no CHECKPOINT: name a model with --model."
+    if pinned is None and not model:
+        problem = f"{module} names no model itself: name one with --model."
         raise click.ClickException(problem)
     return weights.resolve(*(pinned or ("", None)))
+
+
+def is_other_style(folder: Path) -> bool:
+    """Recognize weights without config.json, or in parts (sentence-transformers)."""
+    if (folder / "config.json").is_file():
+        return False
+    is_in_parts = (folder / "modules.json").is_file()
+    return any(folder.glob("*/*.safetensors" if is_in_parts else "*.safetensors"))
 
 
 def write_folder(source: Path, target: Path, dtype: str) -> int:
     """Write a checkpoint to a new folder and return the size of its weights in bytes.
 
-    A subfolder with its own configuration and weights is a part of the model, such as
-    2_Dense/ of sentence-transformers, and becomes one file as well.
+    A subfolder with weights is a part of the model, such as 2_Dense/ of
+    sentence-transformers, and has one file of weights as well.
     """
     ignore = shutil.ignore_patterns(*NOT_COPIED)
     shutil.copytree(source, target, ignore=ignore, copy_function=shutil.copyfile)
     size = 0
-    for config in target.rglob("config.json"):
-        part = source / config.parent.relative_to(target)
-        if files := weights.weight_files(part):
-            file = config.with_name("model.safetensors")
+    for folder in [target, *filter(Path.is_dir, target.rglob("*"))]:
+        if files := part_files(source / folder.relative_to(target)):
+            file = folder / baked_name(files)
             write_weights(read_weights(files), file, dtype)
             size += file.stat().st_size
     set_dtype(target / "config.json", dtype)
     return size
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Return a folder's weights; .bin files without config.json are something else."""
+    files = weights.weight_files(folder)
+    is_bin = bool(files) and files[0].suffix == ".bin"
+    return [] if is_bin and not (folder / "config.json").is_file() else files
+
+
+def baked_name(files: list[Path]) -> str:
+    """Return the name of the one new file: that of a single old one, which its library
+    may expect, such as open_clip_model.safetensors.
+    """
+    [first, *more] = files
+    is_shard = any(first.parent.glob("*.safetensors.index.json"))
+    is_kept = first.suffix == ".safetensors" and not (more or is_shard)
+    return first.name if is_kept else "model.safetensors"
 
 
 def read_weights(files: list[Path]) -> "dict[str, torch.Tensor]":
@@ -146,8 +176,10 @@ def write_weights(tensors: "dict[str, torch.Tensor]", file: Path, dtype: str) ->
 
 
 def set_dtype(config: Path, dtype: str) -> None:
-    """Write the type of the weights into the configuration."""
-    values = json.loads(config.read_text())
+    """Write the type of the weights into a configuration of transformers."""
+    values = json.loads(config.read_text()) if config.is_file() else {}
+    if not values.keys() & {"model_type", "torch_dtype", "dtype"}:
+        return
     values["torch_dtype" if "torch_dtype" in values else "dtype"] = dtype
     config.write_text(json.dumps(values, indent=2) + "\n")
 

@@ -12,29 +12,44 @@ from pathlib import Path
 from endpoint import weights
 from endpoint.settings import EXIT_BOOT_FAILED, read_settings
 
+RESOLVE = ("weights.resolve", "resolve")
 BUNDLED_STANDS_FOR = "nlpconnect/vit-gpt2-image-captioning"
 
 
 def pinned_checkpoint(module: str) -> tuple[str, str | None] | None:
-    """Return CHECKPOINT and REVISION of a model file, None without a CHECKPOINT.
-
-    The file is parsed and not imported, which would take seconds.
-    """
-    spec = None
-    with suppress(ModuleNotFoundError):  # raised for a package that does not exist
-        spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return None
-    constants = {}
-    for line in ast.parse(Path(spec.origin).read_text()).body:
-        match line:
+    """Return what a model file passes to `weights.resolve`, None without a call."""
+    nodes = list(ast.walk(parse(module)))
+    constants: dict[str, str] = {}
+    for node in nodes:  # those of the module come before those in it
+        match node:
             case ast.Assign([ast.Name(name)], ast.Constant(str(value))) | ast.AnnAssign(
                 ast.Name(name), _, ast.Constant(str(value))
             ):
-                constants[name] = value
-    if "CHECKPOINT" not in constants:
-        return None
-    return constants["CHECKPOINT"], constants.get("REVISION")
+                constants.setdefault(name, value)
+    for node in nodes:
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in RESOLVE:
+            arguments = (*node.args, *(keyword.value for keyword in node.keywords))
+            texts = [text_of(each, constants) for each in arguments]
+            name, revision = [*texts, "", ""][:2]
+            return (name, revision or None) if name else None
+    return None
+
+
+def parse(module: str) -> ast.Module:
+    """Parse a module; importing it would take seconds. An empty one if it is broken."""
+    # The first two are raised for a package that does not exist or is none.
+    with suppress(ImportError, ValueError, SyntaxError):
+        spec = importlib.util.find_spec(module)
+        if spec and spec.origin and spec.origin.endswith(".py"):
+            return ast.parse(Path(spec.origin).read_text())
+    return ast.Module([], [])
+
+
+def text_of(node: ast.expr, constants: dict[str, str]) -> str:
+    """Return the text that an expression stands for, "" if only running it tells."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    return constants.get(ast.unparse(node).removeprefix("self."), "")
 
 
 def main() -> None:
@@ -46,7 +61,8 @@ def main() -> None:
     try:
         weights.resolve(*checkpoint)
     except weights.ModelUnavailable as unavailable:
-        if checkpoint[0] != BUNDLED_STANDS_FOR or not weights.BUNDLED.is_dir():
+        name = (settings.model or checkpoint[0]).partition("@")[0]
+        if name != BUNDLED_STANDS_FOR or not weights.BUNDLED.is_dir():
             print(unavailable, file=sys.stderr)
             sys.exit(EXIT_BOOT_FAILED)
         reason = str(unavailable).removesuffix(weights.HINT)

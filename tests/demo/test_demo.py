@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from demo.french_bulldog import portrait
 from demo.scenes import Scene, draw, every_caption, sample
 from demo.score import FOLDER, LENGTH, Captioner, accuracy, score
+from endpoint import weights
 
 ROOT = Path(__file__).parents[2]
 BULLDOG = "a french bulldog in a yellow sweater on a blue background"
@@ -194,3 +195,8 @@ def test_rotating_an_image_changes_its_caption(captioner, example_image, degrees
     upright = [scene.caption for scene in scenes]
     assert example_caption != BULLDOG
     assert sum(map(str.__eq__, captions, upright)) <= 1
+
+
+def test_demo_is_the_bundled_model(monkeypatch):
+    monkeypatch.setenv("ENDPOINT_MODEL", "demo")
+    assert weights.resolve("someone/captions") == ("demo", None, weights.BUNDLED)

@@ -2,9 +2,11 @@
 
 import json
 import re
+import time
 
 import pytest
 
+from endpoint.batcher import DRAIN_SECONDS
 from tests.support import fake_model as fake
 from tests.support.apps import FAKE_MODEL
 from tests.support.images import make_image
@@ -131,3 +133,24 @@ def test_every_line_of_gunicorn_is_json_on_request(file):
     assert (strange["path"], failed["status"]) == ("/predict\n{}", 500)
     (trace,) = [line["traceback"] for line in lines if "traceback" in line]
     assert "secret of the model" in trace and fake.__file__ in trace
+
+
+def test_debug_server_loads_the_model_once():
+    with Server("flask", "--debug", "run", ENDPOINT_MODULE=FAKE_MODEL) as server:
+        server.wait_for(200)
+        server.wait_for_log("Debugger is active")  # The reloader's child has started.
+        assert server.log.count("Serving fake") == 1
+
+
+def test_debug_server_survives_a_model_that_cannot_load():
+    with Server("flask", "--debug", "run", ENDPOINT_MODULE="tests.nothing") as server:
+        server.wait_for(503)
+        server.wait_for_log("No module named 'tests.nothing'")
+        time.sleep(DRAIN_SECONDS + 1)  # Without --debug, it would end in this time.
+        assert server.ping() == 503
+
+
+def test_other_flask_commands_load_no_model():
+    with Server("flask", "routes", ENDPOINT_MODULE=FAKE_MODEL) as server:
+        assert server.process.wait(60) == 0
+        assert "/predict" in server.log and "Serving" not in server.log

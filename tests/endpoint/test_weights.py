@@ -58,12 +58,14 @@ class Hub(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
-        name = self.path.partition("?")[0].rpartition("/")[2]
+        name = self.path.partition("?")[0].partition(f"/resolve/{PINNED[1]}/")[2]
         data = self.files.get(name)
         if "/api/" in self.path:
             siblings = [{"rfilename": name} for name in self.files]
             info = {"id": PINNED[0], "sha": PINNED[1], "siblings": siblings}
-            tree = [{"type": "file", "path": x, "oid": x, "size": 4} for x in FILES]
+            tree = [
+                {"type": "file", "path": x, "oid": x, "size": 4} for x in self.files
+            ]
             data = json.dumps(tree if "/tree/" in self.path else info).encode()
         self.send_response(200 if data else 404)
         self.send_header("Content-Length", str(len(data or b"")))
@@ -102,13 +104,19 @@ def refusal() -> str:
     return sentence
 
 
-def test_demo_is_the_bundled_model(monkeypatch):
-    monkeypatch.setenv("ENDPOINT_MODEL", "demo")
-    assert resolve(*PINNED) == ("demo", None, weights.BUNDLED)
-
-
 def test_folder_is_used_as_it_is(folder):
-    assert resolve(*PINNED) == (str(folder), None, folder)
+    assert resolve(*PINNED) == (folder.name, None, folder)
+
+
+@pytest.mark.parametrize("path", ["pets", "./pets/", "..//pets/../pets", "~/pets"])
+def test_folder_is_named_by_its_last_part(monkeypatch, tmp_path, path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fill(tmp_path / "pets")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other" if path.startswith("..") else tmp_path)
+    monkeypatch.setenv("ENDPOINT_MODEL", path)
+    name, revision, folder = resolve(*PINNED)
+    assert (name, revision) == ("pets", None) and folder.samefile(tmp_path / "pets")
 
 
 def test_baked_folder_has_the_name_of_its_origin(folder):
@@ -195,6 +203,30 @@ def test_model_is_downloaded_once(full_hub):
     assert checkpoint.folder.is_relative_to(full_hub)
     assert (checkpoint.folder / "model.safetensors").read_bytes() == SAFE
     assert resolve(*PINNED) == checkpoint
+
+
+# What each library reads beside the weights, and weights of parts of a model.
+NEEDED = (
+    *("chat_template.jinja", "chat_template.json", "additional_chat_templates/a.jinja"),
+    *("tokenizer.json", "vocab.txt", "merges.txt", "vocab.bpe", "bpe.codes"),
+    *("tokenizer.model", "spiece.model", "source.spm", "qwen.tiktoken"),
+    *("modeling_remote.py", "remote/code.py", "open_clip_config.json"),
+    *("modules.json", "1_Pooling/config.json", "2_Dense/config.json"),
+    *("2_Dense/pytorch_model.bin", "3_Dense/model.safetensors"),
+)
+NOT_NEEDED = (
+    *("pytorch_model.bin", "tf_model.h5", "flax_model.msgpack", "rust_model.ot"),
+    *("onnx/model.onnx", "openvino/openvino_model.bin", "image.png", "README.md"),
+)
+
+
+def test_all_but_other_weights_is_downloaded(full_hub, monkeypatch):
+    files = FILES | dict.fromkeys((*NEEDED, *NOT_NEEDED), b"data")
+    monkeypatch.setattr(Hub, "files", files)
+    folder = resolve(*PINNED).folder
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    names = {path.relative_to(folder).as_posix() for path in paths}
+    assert names == {*FILES, *NEEDED}
 
 
 def test_revision_of_another_model_is_not_the_pinned_one(full_hub, monkeypatch):

@@ -308,6 +308,6 @@ def test_swapping_the_model_changes_one_file(tmp_path, images):
         swapped.wait_for(200)
         answer = swapped.curl(*JSON, "-F", f"file=@{images[0]}", "/")
         assert len(json.loads(answer)["embedding"]) == 32
-        assert json.loads(swapped.curl("/"))["model"] == str(folder)
+        assert json.loads(swapped.curl("/"))["model"] == "checkpoint"
     changes = ["git", "-C", clone, "status", "--porcelain"]
     assert subprocess.check_output(changes, text=True) == " M endpoint/model.py\n"

@@ -75,7 +75,6 @@ def test_what_libraries_print_is_logged(model_file, tmp_path):
     "setting, sentence",
     [
         ({"ENDPOINT_QUEUE": "many"}, "ENDPOINT_QUEUE must be a whole number"),
-        ({"ENDPOINT_MODEL": "./missing"}, "There is no folder missing"),
         ({"ENDPOINT_MODULE": "missing"}, "No module named 'missing'"),
         ({"ENDPOINT_DEVICE": "cuda:99"}, "ENDPOINT_DEVICE is cuda:99, but"),
         ({"ENDPOINT_DEVICE": "xyz"}, "ENDPOINT_DEVICE must be"),

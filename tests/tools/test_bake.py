@@ -38,7 +38,8 @@ def test_baked_folder_holds_each_weight_once_and_no_pickle(flask, checkpoint, tm
     assert (status, output.count("bfloat16")) == (0, 1)
     files = {file.name for file in (tmp_path / "baked").iterdir()}
     kept = {file.name for file in checkpoint.iterdir()} - {"pytorch_model.bin"}
-    assert files == kept | {"model.safetensors"}
+    assert files == kept | {"model.safetensors", "origin"}
+    assert (tmp_path / "baked" / "origin").read_text() == "checkpoint\n"
     tensors = safetensors.load_file(tmp_path / "baked" / "model.safetensors")
     assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.bfloat16"}
     assert not any(name.endswith((".attn.bias", "masked_bias")) for name in tensors)
@@ -57,8 +58,13 @@ def test_all_files_but_other_weights_are_copied(flask, tmp_path):
     copied = {
         "chat_template.jinja",
         "merges.txt",
+        "vocab.bpe",
         "tokenizer.model",
+        "source.spm",
         "modeling.py",
+        "remote/code.py",
+        "chat_template.json",
+        "modules.json",
         "1_Pooling/config.json",
         "additional_chat_templates/tools.jinja",
     }
@@ -68,6 +74,7 @@ def test_all_files_but_other_weights_are_copied(flask, tmp_path):
         "flax_model.msgpack",
         "model.safetensors.index.json",
         "onnx/model.onnx",
+        "openvino/openvino_model.bin",
         "checkpoint-500/model.safetensors",
         ".cache/lock",
     }
@@ -78,8 +85,8 @@ def test_all_files_but_other_weights_are_copied(flask, tmp_path):
     assert flask("bake", tmp_path / "baked", "--model", source)[0] == 0
     paths = (tmp_path / "baked").rglob("*")
     files = {str(path.relative_to(tmp_path / "baked")) for path in paths}
-    folders = {"1_Pooling", "additional_chat_templates", "onnx"}
-    assert files == copied | folders | {"config.json", "model.safetensors"}
+    folders = {"1_Pooling", "additional_chat_templates", "remote", "onnx", "openvino"}
+    assert files == copied | folders | {"config.json", "model.safetensors", "origin"}
 
 
 def test_weights_of_a_part_in_a_subfolder_are_baked_too(flask, tmp_path):
@@ -93,6 +100,54 @@ def test_weights_of_a_part_in_a_subfolder_are_baked_too(flask, tmp_path):
     assert json.loads((baked / "config.json").read_text()) == {"in_features": 3}
     config = json.loads((tmp_path / "baked" / "config.json").read_text())
     assert config == {"torch_dtype": "float16"}
+
+
+def test_folder_of_timm_is_baked(flask, tmp_path):
+    source = write_checkpoint(tmp_path / "source", weight=torch.ones(2))
+    config = '{"architecture": "resnet18", "num_classes": 2}'
+    (source / "config.json").write_text(config)
+    assert flask("bake", tmp_path / "baked", "--model", source)[0] == 0
+    assert (tmp_path / "baked" / "config.json").read_text() == config
+    tensors = safetensors.load_file(tmp_path / "baked" / "model.safetensors")
+    assert tensors["weight"].dtype == torch.bfloat16
+
+
+def test_weights_without_config_are_baked_under_their_name(flask, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    weights = {"weight": torch.ones(2)}
+    safetensors.save_file(weights, source / "open_clip_model.safetensors")
+    (source / "open_clip_config.json").write_text("{}")
+    assert flask("bake", tmp_path / "baked", "--model", source)[0] == 0
+    files = {file.name for file in (tmp_path / "baked").iterdir()}
+    names = {"open_clip_config.json", "open_clip_model.safetensors", "origin"}
+    assert files == names
+    assert (tmp_path / "baked" / "origin").read_text() == "source\n"
+
+
+def test_folder_of_sentence_transformers_is_baked(flask, tmp_path):
+    source = tmp_path / "source"
+    part = source / "0_StaticEmbedding"
+    part.mkdir(parents=True)
+    safetensors.save_file({"embedding": torch.ones(2)}, part / "model.safetensors")
+    (part / "tokenizer.json").write_text("{}")
+    (source / "modules.json").write_text("[]")
+    assert flask("bake", tmp_path / "baked", "--model", source)[0] == 0
+    baked = tmp_path / "baked" / "0_StaticEmbedding"
+    assert (baked / "tokenizer.json").is_file()
+    tensors = safetensors.load_file(baked / "model.safetensors")
+    assert tensors["embedding"].dtype == torch.bfloat16
+
+
+def test_single_shard_gets_the_name_that_needs_no_index(flask, tmp_path):
+    source = write_checkpoint(tmp_path / "source", weight=torch.ones(2))
+    shard = "model-00001-of-00001.safetensors"
+    (source / "model.safetensors").rename(source / shard)
+    index = json.dumps({"weight_map": {"weight": shard}})
+    (source / "model.safetensors.index.json").write_text(index)
+    assert flask("bake", tmp_path / "baked", "--model", source)[0] == 0
+    [file] = (tmp_path / "baked").glob("*.safetensors")
+    assert file.name == "model.safetensors"
 
 
 def test_weights_of_several_files_become_one(flask, tmp_path):
@@ -150,7 +205,7 @@ def test_folder_can_be_baked_into_itself(flask, tmp_path):
     source = write_checkpoint(tmp_path / "source", weight=torch.ones(2))
     assert flask("bake", source / "baked", "--model", source)[0] == 0
     files = sorted(path.name for path in (source / "baked").iterdir())
-    assert files == ["config.json", "model.safetensors"]
+    assert files == ["config.json", "model.safetensors", "origin"]
 
 
 def test_folder_with_files_is_not_overwritten(flask, folder):
@@ -158,9 +213,9 @@ def test_folder_with_files_is_not_overwritten(flask, folder):
     assert status == 1 and "is not empty" in errors
 
 
-def test_model_file_without_a_checkpoint_needs_a_model(flask, tmp_path):
+def test_model_file_that_names_no_model_needs_the_option(flask, tmp_path):
     status, _, errors = flask("bake", tmp_path / "baked")
-    assert status == 1 and "has no CHECKPOINT: name a model" in errors
+    assert status == 1 and "names no model itself: name one with --model." in errors
 
 
 def test_baked_bundled_model_gives_the_same_captions(flask, tmp_path, monkeypatch):

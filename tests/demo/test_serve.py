@@ -5,13 +5,11 @@ import io
 import json
 import re
 import subprocess
-import time
 
 import pytest
 from PIL import Image
 
-from endpoint.batcher import DRAIN_SECONDS
-from tests.support.apps import FAKE_MODEL
+from tests.gunicorn_worker.test_output import messages
 from tests.support.images import BULLDOG, CAPTION, make_image
 from tests.support.server import ROOT, SCRIPTS, Server
 
@@ -120,22 +118,10 @@ def test_server_without_a_hub_ends_with_one_sentence(tmp_path, command):
         assert server.log.count("Booting worker") <= 1
 
 
-def test_debug_server_loads_the_model_once():
-    with Server("flask", "--debug", "run", ENDPOINT_MODULE=FAKE_MODEL) as server:
-        server.wait_for(200)
-        server.wait_for_log("Debugger is active")  # The reloader's child has started.
-        assert server.log.count("Serving fake") == 1
-
-
-def test_debug_server_survives_a_model_that_cannot_load():
-    with Server("flask", "--debug", "run", ENDPOINT_MODULE="tests.nothing") as server:
-        server.wait_for(503)
-        server.wait_for_log("No module named 'tests.nothing'")
-        time.sleep(DRAIN_SECONDS + 1)  # Without --debug, it would end in this time.
-        assert server.ping() == 503
-
-
-def test_other_flask_commands_load_no_model():
-    with Server("flask", "routes", ENDPOINT_MODULE=FAKE_MODEL) as server:
-        assert server.process.wait(60) == 0
-        assert "/predict" in server.log and "Serving" not in server.log
+@pytest.mark.attack(16)
+def test_sentence_about_a_missing_model_is_json():
+    settings = {"ENDPOINT_LOG": "json", "ENDPOINT_MODEL": "./missing"}
+    with Server("gunicorn", **settings) as server:
+        assert server.process.wait(60) == 3
+        assert "There is no folder missing" in "\n".join(messages(server))
+        assert "Traceback" not in server.log
