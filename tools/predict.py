@@ -3,101 +3,107 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
-from werkzeug.datastructures import MultiDict
 
-from endpoint.fields import Values
 from endpoint.responses import problem_body, to_http_error
+from endpoint.uploads import Upload
 from tools.predict_engines import Engine, LocalEngine, RemoteEngine
-from tools.predict_output import FORMATS, Output, escape
-from tools.predict_sources import InputError, expand_sources, is_url, read_source
+from tools.predict_fields import NO_SOURCES, CommandWithFields, parse_arguments
+from tools.predict_output import FORMATS, AnyOutput, escape, open_output
+from tools.predict_sources import (
+    InputError,
+    expand_sources,
+    is_url,
+    read_lines,
+    read_source,
+)
 
 CLEAR_LINE = "\r\033[K"  # removes the progress bar from a terminal
 Answers = Iterator[tuple[str, Future[dict[str, Any]]]]
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("sources", nargs=-1, type=click.UNPROCESSED, metavar="PATH|URL|-...")
+@click.command(cls=CommandWithFields, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="PATH|URL|-...")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write to. If it exists, answers are appended for inputs without one.",
+    type=click.Path(path_type=str),
+    help="File of answers (.jsonl, .csv, .txt) or folder/ for the files in them; both "
+    "are continued if they exist. Or the file of one answer (.png).",
 )
 @click.option(
     "--format", type=click.Choice(FORMATS), help="Default: the extension of --output."
 )
+@click.option("--lines", is_flag=True, help="Each line of a text is an input.")
+@click.option("--field", multiple=True, help="NAME=VALUE; the same as --NAME VALUE.")
 @click.option("--url", help="Send the inputs to this server; load no model here.")
 @click.option("--api-key", envvar="ENDPOINT_API_KEY", help="API key of the server.")
 @with_appcontext
 def predict(
-    sources: tuple[str, ...],
-    output: Path | None,
+    arguments: tuple[str, ...],
+    output: str | None,
     format: str | None,
+    lines: bool,
+    field: tuple[str, ...],
     url: str | None,
     api_key: str | None,
 ) -> None:
     """Run the model on files, folders, URLs or standard input.
 
-    A glob in quotes is expanded here; - is standard input. The model's own fields are
-    options as well: --labels cat --labels dog.
+    A glob in quotes is expanded here; - is standard input.
     """
-    fields, sources = split_arguments(sources)
-    with Output(output, format) as out:
-        engine = start_engine(url, api_key, sources)
-        check_fields(fields, engine)
-        names = list(dict.fromkeys(expand_sources(sources, engine.accepts)))
+    arguments = (*(f"--{each}" for each in field), *arguments)
+    with open_output(output, format) as out:
+        engine = start_engine(url, api_key, arguments, out.takes_files)
+        values, sources = parse_arguments(arguments, engine.fields)
+        engine.start(values)
+        names, read = find_inputs(sources, engine.accepts, lines)
+        names = out.plan(names, sources)
         todo = [name for name in names if not out.has_answer(name)]
-        answers = answer_in_order(engine, fields, todo)
-        failed = write_answers(answers, len(todo), out)
+        failed = write_answers(answer_in_order(engine, read, todo), len(todo), out)
     done, before = len(todo) - failed, len(names) - len(todo)
     click.echo(f"{done} done, {failed} failed, {before} done before.", err=True)
     sys.exit(bool(failed))
 
 
-def split_arguments(arguments: tuple[str, ...]) -> tuple[Values, tuple[str, ...]]:
-    """Separate the model's fields, --name value or --name=value, from the sources."""
-    fields: Values = MultiDict()
-    sources, rest = [], iter(arguments)
-    for argument in rest:
-        if argument.startswith("--"):
-            name, equals, value = argument[2:].partition("=")
-            fields.add(name.replace("-", "_"), value if equals else next(rest, ""))
-        else:
-            sources.append(argument)
-    if not sources:
-        raise click.UsageError("Name at least one file, folder or URL, or -.")
-    return fields, tuple(sources)
-
-
 def start_engine(
-    url: str | None, api_key: str | None, sources: tuple[str, ...]
+    url: str | None, api_key: str | None, arguments: tuple[str, ...], draws: bool
 ) -> Engine:
+    if not arguments:
+        raise click.UsageError(NO_SOURCES)
     if url:
-        return RemoteEngine(url.rstrip("/"), api_key)
-    return LocalEngine(current_app.config["MODULE"], any(map(is_url, sources)))
+        return RemoteEngine(url.rstrip("/"), api_key, draws)
+    fetches_urls = any(map(is_url, arguments))
+    return LocalEngine(current_app.config["MODULE"], fetches_urls, draws)
 
 
-def check_fields(fields: Values, engine: Engine) -> None:
-    """Refuse an option that is neither this command's nor a field of the model."""
-    for name in fields:
-        if name not in engine.fields:
-            known = ", ".join(f"--{field}" for field in engine.fields) or "none"
-            raise click.UsageError(f"No option --{name}; the model's own: {known}.")
+def find_inputs(
+    sources: list[str], accepts: str, lines: bool
+) -> tuple[Iterable[str], Callable[[str], Upload]]:
+    """Return the names of the inputs, and the function that reads one."""
+    names = dict.fromkeys(expand_sources(sources, accepts))
+    if not lines:
+        max_bytes = current_app.config["MAX_CONTENT_LENGTH"]
+        return names, partial(read_source, max_bytes=max_bytes)
+    if not accepts.startswith("text/"):
+        raise click.UsageError(f"--lines is for texts; this model accepts {accepts}.")
+    texts = read_lines(names)
+    return texts, texts.__getitem__
 
 
-def answer_in_order(engine: Engine, fields: Values, names: list[str]) -> Answers:
+def answer_in_order(
+    engine: Engine, read: Callable[[str], Upload], names: list[str]
+) -> Answers:
     """Yield each name with its answer, which the future waits for."""
-    max_bytes = current_app.config["MAX_CONTENT_LENGTH"]
 
     def submit(name: str) -> Any:
-        return engine.submit(read_source(name, fields, max_bytes))
+        return engine.submit(read(name))
 
     def collect(submitted: Future[Any]) -> dict[str, Any]:
         return engine.collect(submitted.result())
@@ -115,7 +121,7 @@ def answer_in_order(engine: Engine, fields: Values, names: list[str]) -> Answers
             yield waiting.popleft()
 
 
-def write_answers(answers: Answers, count: int, out: Output) -> int:
+def write_answers(answers: Answers, count: int, out: AnyOutput) -> int:
     """Write the answers and the reasons for those that fail; return how many fail."""
     shows_progress = sys.stderr.isatty() and not out.is_terminal
     failed, started = 0, time.monotonic()
@@ -129,13 +135,13 @@ def write_answers(answers: Answers, count: int, out: Output) -> int:
     with bar:
         for name, future in answers:
             try:
-                answer = future.result()
+                out.write(name, future.result())
+            except BrokenPipeError:  # click ends quietly, for `| head`.
+                raise
             except Exception as error:
                 failed += 1
                 line = f"{escape(name)}: {explain(error)}"
                 click.echo(f"{CLEAR_LINE * shows_progress}{line}", err=True)
-            else:
-                out.write(name, answer)
             bar.update(1, (bar.pos + 1) / (time.monotonic() - started))
     return failed
 

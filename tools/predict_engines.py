@@ -1,10 +1,13 @@
 """Inputs to answers: by the model in this process, or by a server over HTTP."""
 
+import io
 import json
 import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from http.client import HTTPException
 from typing import Any, Protocol
@@ -13,40 +16,54 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import click
+from werkzeug.datastructures import FileStorage, MultiDict
+from werkzeug.exceptions import BadRequest
+from werkzeug.test import encode_multipart
 
 from endpoint.batcher import Batcher, State
+from endpoint.fields import Schema, Values, parse_fields, schemas, types_of
+from endpoint.files import File, data_uri
 from endpoint.jobs import Job
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import to_answer, to_json
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
+from tools.predict_fields import class_fields
+from tools.predict_files import files_of
 from tools.predict_sources import InputError
 
 TIMEOUT = 600  # seconds for a batch, or for a server that is full or loading
 FETCH_THREADS = 16  # each fetches one URL at a time
 MAX_REQUESTS = 64  # on their way to a server, which makes batches of them
+MAX_QUERY = 2_000  # characters; servers refuse long URLs, but no long forms
+JSON, JSON_OR_IMAGE = "application/json", "image/png, application/json;q=0.5"
 
 
 class Engine(Protocol):
-    """Answer an upload in two calls, each in `threads` threads.
+    """Answer an upload in two calls, each in `threads` threads, once it is started.
 
-    `collect` takes what `submit` returned, and returns the answer as JSON or raises the
-    reason why there is no answer.
+    `start` checks the values of the model's fields, which all inputs share. `collect`
+    takes what `submit` returned, and returns the answer as JSON or raises the reason
+    why there is no answer.
     """
 
-    accepts: str  # a media type like "image/*"
-    fields: Mapping[str, str]  # the model's own fields, each with its description
+    fields: Mapping[str, Schema]  # the model's own fields
+    accepts: str  # a media type like "image/*", once it is started
     threads: int
     max_in_flight: int  # uploads between submit and collect
 
+    def start(self, values: Values) -> None: ...
     def submit(self, upload: Upload) -> Any: ...
     def collect(self, submitted: Any) -> dict[str, Any]: ...
 
 
 class LocalEngine:
-    """The model in this process, behind the batcher that HTTP has as well."""
+    """The model in this process, behind the batcher that HTTP has as well.
 
-    def __init__(self, module: str, fetches_urls: bool) -> None:
+    `draws` says whether an answer without a file is to be drawn.
+    """
+
+    def __init__(self, module: str, fetches_urls: bool, draws: bool) -> None:
         # OpenMP's threads wait in a loop on the cores that decode the next inputs.
         # A shorter loop gains a tenth here; for HTTP it would cost a lone request
         # a twentieth of its time.
@@ -55,22 +72,45 @@ class LocalEngine:
         settings = read_settings().model_copy(update=limits)
         load = partial(load_model, module, settings.device)
         self.batcher = Batcher(load, ModelInfo(name=module), settings)
-        self.batcher.start()
-        while self.batcher.health()[0] != State.READY:  # A failure ends the process.
-            time.sleep(0.02)
-        self.accepts = self.batcher.info.accepts
-        self.fields = self.batcher.info.fields
+        self._draws = draws
         # More threads than cores would only take the interpreter from each other.
         cores = os.cpu_count() or 1
         self.threads = FETCH_THREADS if fetches_urls else min(cores, FETCH_THREADS)
+        self._fields_class = None
+        with suppress(Exception, SystemExit):  # Loading the model tells the reason.
+            self._fields_class = class_fields(module)
+        if self._fields_class is None:  # The loaded model may have fields of its own.
+            self._load()
+        self.fields = schemas(self._fields_class or self.batcher.info.Fields)
+
+    def start(self, values: Values) -> None:
+        """Check the values before the model is loaded, which may take minutes."""
+        fields_class = self._fields_class or self.batcher.info.Fields
+        try:
+            self._checked = parse_fields(fields_class, values)
+        except BadRequest as error:
+            raise click.UsageError(str(error.description)) from None
+        if self.batcher.model is None:
+            self._load()
+        self.accepts = self.batcher.info.accepts
         # While one batch runs, the next one waits and another is decoded.
         self.max_in_flight = 3 * self.batcher.runner.max_batch
 
+    def _load(self) -> None:
+        self.batcher.start()
+        while self.batcher.health()[0] != State.READY:  # A failure ends the process.
+            time.sleep(0.02)
+
     def submit(self, upload: Upload) -> Job:
-        return self.batcher.submit(upload)
+        return self.batcher.submit(replace(upload, fields=self._checked))
 
     def collect(self, submitted: Job) -> dict[str, Any]:
-        return to_json(to_answer(self.batcher.model.encode(submitted.result())))
+        output, draw = submitted.result(), self.batcher.info.draw
+        answer = to_json(to_answer(self.batcher.model.encode(output)))
+        if self._draws and draw and not files_of(answer):
+            if drawing := draw(output):
+                return to_json(to_answer(drawing))
+        return answer
 
 
 class RemoteEngine:
@@ -78,21 +118,85 @@ class RemoteEngine:
 
     threads = max_in_flight = MAX_REQUESTS
 
-    def __init__(self, url: str, api_key: str | None) -> None:
-        self._url, self._headers = url, {"Accept": "application/json"}
+    def __init__(self, url: str, api_key: str | None, draws: bool) -> None:
+        self._url, self._headers = url, {"Accept": JSON}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         info = wait_until_loaded(Request(url, headers=self._headers))
         self.accepts: str = info["accepts"]
-        self.fields: Mapping[str, str] = info["fields"]
+        self.fields: Mapping[str, Schema] = info["fields"]
+        self._draws, self._accept = draws, JSON
+
+    def start(self, values: Values) -> None:
+        """Let the server check the values, with an input that no model runs: 1."""
+        self._values = values
+        files = [each for each in values.values() if isinstance(each, Upload)]
+        self._query = urlencode([*values.items(True)] if not files else [])
+        self._is_form = bool(files) or len(self._query) > MAX_QUERY
+        if not self.fields:
+            return
+        kind = self.accepts.partition("/")[0]
+        body = {kind: 1} | {
+            name: to_json_value(sent, types_of(self.fields.get(name, {})))
+            for name, sent in values.lists()
+        }
+        try:
+            self._post("", json.dumps(body).encode(), JSON, JSON)
+        except Refusal as refusal:  # The fields are checked before the input.
+            if not str(refusal).startswith(f'"{kind}" '):
+                raise click.UsageError(str(refusal)) from None
+        except InputError:
+            pass  # Each input tells what is wrong with the server.
 
     def submit(self, upload: Upload) -> dict[str, Any]:
-        query = urlencode([*upload.fields.items(True)])
-        headers = self._headers | {"Content-Type": upload.media_type}
-        return send(Request(f"{self._url}/predict?{query}", upload.data, headers))
+        accept = self._accept
+        answer = self._send(upload, accept)
+        if self._draws and accept == JSON and not files_of(answer):
+            # The server draws instead, if it can: also the answers to come, at once.
+            self._accept = JSON_OR_IMAGE
+            return self._send(upload, JSON_OR_IMAGE)
+        return answer
 
     def collect(self, submitted: dict[str, Any]) -> dict[str, Any]:
         return submitted
+
+    def _send(self, upload: Upload, accept: str) -> dict[str, Any]:
+        # A file of JSON would be taken for a request in JSON.
+        if not self._is_form and upload.media_type != JSON:
+            query = f"?{self._query}"
+            return self._post(query, upload.data, upload.media_type, accept)
+        form: MultiDict[str, Any] = MultiDict({"file": to_part("file", upload)})
+        for name, value in self._values.items(True):
+            is_file = isinstance(value, Upload)
+            form.add(name, to_part(name, value) if is_file else value)
+        boundary, body = encode_multipart(form)
+        media_type = f'multipart/form-data; boundary="{boundary}"'
+        return self._post("", body, media_type, accept)
+
+    def _post(self, query: str, body: bytes, kind: str, accept: str) -> dict[str, Any]:
+        headers = self._headers | {"Content-Type": kind, "Accept": accept}
+        return send(Request(f"{self._url}/predict{query}", body, headers))
+
+
+def to_part(name: str, upload: Upload) -> FileStorage:
+    """Return a part of a form; a part without a file name would be a text."""
+    stream = io.BytesIO(upload.data)
+    return FileStorage(stream, name, content_type=upload.media_type)
+
+
+def to_json_value(sent: list[Any], types: set[str]) -> Any:
+    """Return what was sent under a name as JSON, with files as base64."""
+    values = [
+        data_uri(File(each.data, each.media_type)) if isinstance(each, Upload) else each
+        for each in sent
+    ]
+    is_file = isinstance(sent[-1], Upload)
+    is_list = "array" in types and (is_file or len(sent) > 1)
+    return values if is_list else values[-1]
+
+
+class Refusal(InputError):
+    """What a server tells with the status 400."""
 
 
 def wait_until_loaded(request: Request) -> dict[str, Any]:
@@ -103,7 +207,8 @@ def wait_until_loaded(request: Request) -> dict[str, Any]:
             if time.monotonic() > deadline:
                 raise InputError("Its model is still loading.")
             time.sleep(1)
-        if not {"accepts", "fields"} <= info.keys():
+        fields = info.get("fields")
+        if "accepts" not in info or not is_schemas(fields):
             raise InputError("The JSON at this URL does not describe a model.")
         return info
     except InputError as error:
@@ -111,12 +216,22 @@ def wait_until_loaded(request: Request) -> dict[str, Any]:
         raise click.ClickException(f"No endpoint responds at {url}: {error}") from None
 
 
+def is_schemas(fields: Any) -> bool:
+    """Tell schemas by name from the descriptions that older servers have."""
+    return isinstance(fields, dict) and all(
+        isinstance(s, dict) for s in fields.values()
+    )
+
+
 def send(request: Request) -> dict[str, Any]:
-    """Return a server's JSON; repeat the request while the server is busy."""
+    """Return a server's JSON or image; repeat the request while it is busy."""
     deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             with urlopen(request, timeout=TIMEOUT) as response:
+                if response.headers.get_content_maintype() == "image":
+                    media_type = response.headers.get_content_type()
+                    return {"image": data_uri(File(response.read(), media_type))}
                 return dict(json.load(response))
         except HTTPError as error:
             with error:
@@ -137,4 +252,5 @@ def to_input_error(error: HTTPError) -> Exception:
         sentence = json.load(error)["detail"]
     except (ValueError, LookupError, TypeError):
         sentence = f"The server responds with {error.code} {error.reason}."
-    return (click.ClickException if error.code == 401 else InputError)(sentence)
+    kinds = {400: Refusal, 401: click.ClickException}
+    return kinds.get(error.code, InputError)(sentence)

@@ -4,13 +4,19 @@ import csv
 import errno
 import io
 import json
+import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from endpoint.files import guess_media_type
+from tools.predict_files import FileOutput, FolderOutput
+
 FORMATS = ("jsonl", "csv", "text")
+EXTENSIONS = {".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv", ".txt": "text"}
 # Names in CSV and text: without these characters, each answer is one line.
 ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -20,6 +26,21 @@ def escape(name: str) -> str:
     return name.translate(ESCAPES)
 
 
+def open_output(path: str | None, format: str | None) -> "AnyOutput":
+    """Return a folder, a file of one answer's own type, or lines of answers."""
+    suffix = Path(path or "").suffix.lower()
+    is_folder = path is not None and (path.endswith("/") or os.path.isdir(path))
+    is_media = guess_media_type(path or "").startswith(("image/", "audio/", "video/"))
+    if format and (is_folder or is_media):
+        problem = f"--format {format} is for lines of answers: {path} holds files."
+        raise click.UsageError(problem)
+    if path and is_folder:
+        return FolderOutput(Path(path))
+    if path and suffix not in ("", ".text", *EXTENSIONS) and not format:
+        return FileOutput(Path(path))
+    return Output(Path(path) if path else None, format)
+
+
 class Output:
     """A file of answers, or standard output.
 
@@ -27,10 +48,11 @@ class Output:
     that was killed: it is cut off, and its input is run again.
     """
 
+    takes_files = False
+
     def __init__(self, path: Path | None, format: str | None) -> None:
-        self.format = format or (path.suffix[1:] if path else "")
-        if self.format not in FORMATS:
-            self.format = "text"
+        extension = path.suffix.lower() if path else ""
+        self.format = format or EXTENSIONS.get(extension, "text")
         self.is_terminal = path is None and sys.stdout.isatty()
         self._columns: list[str] = []  # of CSV
         self._done: set[str] = set()  # names as they are written in the file
@@ -43,6 +65,10 @@ class Output:
     def __exit__(self, *error: object) -> None:
         if self._file is not sys.stdout.buffer:
             self._file.close()
+
+    def plan(self, names: Iterable[str], sources: Sequence[str]) -> list[str]:
+        """Return the inputs: all, as a line of any can be written."""
+        return list(names)
 
     def has_answer(self, name: str) -> bool:
         """Return whether the file held an answer for an input before this run."""
@@ -116,3 +142,6 @@ class Output:
 
 def _one_line(value: Any) -> str:
     return " ".join((value if isinstance(value, str) else json.dumps(value)).split())
+
+
+AnyOutput = Output | FolderOutput | FileOutput

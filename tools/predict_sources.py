@@ -1,5 +1,6 @@
-"""Files, folders, globs, URLs and standard input to uploads."""
+"""Files, folders, globs, URLs, standard input and lines of text to uploads."""
 
+import codecs
 import glob
 import os
 import sys
@@ -13,7 +14,8 @@ from typing import BinaryIO, cast
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from endpoint.fields import Values
+import click
+
 from endpoint.files import guess_media_type
 from endpoint.uploads import Upload
 
@@ -42,14 +44,30 @@ def expand_sources(sources: Iterable[str], accepts: str) -> Iterator[str]:
             yield from sorted(glob.glob(source, recursive=True)) or [source]
 
 
-def read_source(name: str, fields: Values, max_bytes: int) -> Upload:
-    """Read a file, a URL or, for -, standard input.
+def read_lines(names: Iterable[str]) -> dict[str, Upload]:
+    """Return the lines of text files that are not empty, by names like a.txt:12."""
+    lines = {}
+    for name in names:
+        try:
+            data = read_source(name).data
+        except (InputError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise click.ClickException(f"{name}: {reason}") from None
+        texts = data.removeprefix(codecs.BOM_UTF8).splitlines()
+        for number, text in enumerate(texts, start=1):
+            if text.strip():
+                lines[f"{name}:{number}"] = Upload(text, "text/plain")
+    return lines
+
+
+def read_source(name: str, max_bytes: int = -1) -> Upload:
+    """Read a file, a URL or, for -, standard input; -1 is no limit.
 
     Raises InputError, or OSError for a file that cannot be read.
     """
     read = _fetch if is_url(name) else _read
     try:
-        return Upload(read(name, max_bytes), guess_media_type(name), fields)
+        return Upload(read(name, max_bytes), guess_media_type(name))
     except HTTPError as error:
         with error:
             raise InputError(f"It cannot be fetched: {error}.") from None
@@ -69,8 +87,8 @@ def _open(name: str) -> BinaryIO:
 
 def _read(name: str, max_bytes: int) -> bytes:
     with _open(name) as stream:
-        data = stream.read(max_bytes + 1)
-    if len(data) > max_bytes:
+        data = stream.read(max_bytes + 1 or -1)
+    if len(data) > max_bytes >= 0:
         raise InputError(f"It has over {max_bytes:,} bytes.")
     if length := getattr(stream, "length", None):  # what a URL has announced
         raise InputError(f"It cannot be fetched: {length:,} bytes are missing.")

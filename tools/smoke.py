@@ -19,6 +19,7 @@ from endpoint.uploads import ROOT
 
 IMAGE = ROOT / "french_bulldog.jpg"
 TIMEOUT = 100  # seconds for a response
+MAX_SHOWN = 200  # characters of an answer
 
 
 class CheckFailed(Exception):
@@ -59,7 +60,10 @@ class Response:
     help="File to send; repeatable. Default: french_bulldog.jpg.",
 )
 @click.option(
-    "--field", multiple=True, help="NAME=VALUE to send with each file; repeatable."
+    "--field",
+    multiple=True,
+    help="NAME=VALUE to send with each file (explain=true, for a field that is a "
+    "boolean); repeatable.",
 )
 @click.option(
     "--wait",
@@ -108,6 +112,7 @@ class Endpoint:
     def __init__(self, url: str, api_key: str | None, fields: tuple[str, ...]) -> None:
         self.url, self.api_key = url.rstrip("/"), api_key
         self.fields = [field.partition("=")[::2] for field in fields]
+        self.routes: dict[str, Any] = {}  # each with its fields, once it is known
 
     def predict(
         self,
@@ -117,8 +122,10 @@ class Endpoint:
         api_key: str | None = None,
         **query: object,
     ) -> Response:
-        """Send a file, or other data under the file's media type."""
-        values = urlencode([*self.fields, *query.items()])
+        """Send a file, or other data under its media type, and the route's fields."""
+        known = self.routes.get(route.removeprefix("/"), dict(self.fields))
+        fields = [(name, value) for name, value in self.fields if name in known]
+        values = urlencode([*fields, *query.items()])
         data = file.read_bytes() if data is None else data
         headers = {"Content-Type": guess_media_type(file.name)}
         return self.send(f"/predict{route}?{values}", data, headers, api_key)
@@ -165,6 +172,8 @@ class Endpoint:
 
     def check_model(self) -> str:
         info = self.send("/").json()
+        if isinstance(routes := info.get("routes"), dict):
+            self.routes = routes
         return f"{info.get('model')} on {info.get('device')}"
 
     def check_answer(self, file: Path) -> str:
@@ -176,7 +185,9 @@ class Endpoint:
         answer = next(iter(response.json().values()), "")
         if not answer:
             raise CheckFailed(f"the answer is empty: {response.body.decode()}")
-        return f"{answer} ({response.timings})"
+        shown = str(answer)  # A file is a long data: URI.
+        shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
+        return f"{shown} ({response.timings})"
 
     def check_invalid_file(self, file: Path) -> str:
         half = file.read_bytes()[:1000] if file.stat().st_size > 2000 else b"\xff\xfe"
@@ -190,6 +201,8 @@ class Endpoint:
         return sentence
 
     def check_top_k(self, file: Path) -> str:
+        if "top_k" not in self.routes.get("top", {"top_k": {}}):
+            return "skipped, because the route /predict/top has no field top_k"
         response = self.predict(file, route="/top", top_k=2)
         if response.status == 404:
             return "skipped, because the model has no route /predict/top"

@@ -100,20 +100,24 @@ def test_killed_run_is_continued(folder, tmp_path):
 
 
 LABELS = """
+    from pydantic import BaseModel
+
     from endpoint.decoders.image import decode_image
 
     SIZES = []
 
     class Model:
         max_batch = 4
-        fields = {"labels": "Words."}
+
+        class Fields(BaseModel):
+            labels: list[str] = []
 
         def __init__(self, device):
             pass
 
         def decode(self, upload):
             decode_image(upload)
-            return upload.fields.getlist("labels")
+            return upload.fields.labels
 
         def predict(self, labels):
             SIZES.append(len(labels))
@@ -131,6 +135,33 @@ def test_fields_of_the_model_are_options(flask, folder, model_file):
     assert (status, json.loads(line)["labels"]) == (0, ["cat", "a dog"])
     status, _, errors = flask("predict", "--lables", "cat", file, app=app)
     assert status == 2 and "No option --lables; the model's own: --labels." in errors
+
+
+TEXTS = """
+    class Model:
+        accepts = "text/plain"
+
+        def __init__(self, device): pass
+        def decode(self, upload): return upload.data.decode()
+        def predict(self, texts): return texts
+        def encode(self, text): return {"text": text.upper()}
+"""
+
+
+def test_each_line_of_a_text_is_an_input(flask, folder, tmp_path, model_file):
+    app, output = create_app(model_file(TEXTS).stem), tmp_path / "answers.txt"
+    reviews = tmp_path / "reviews.txt"
+    reviews.write_text("good\n\nbad\n")
+    options = "predict", "--lines", reviews, "--output", output
+    assert flask(*options, app=app)[0] == 0
+    assert output.read_text() == f"{reviews}:1\tGOOD\n{reviews}:3\tBAD\n"
+    reviews.write_text("good\n\nbad\nso-so")
+    assert "1 done, 0 failed, 2 done before" in flask(*options, app=app)[2]
+    assert output.read_text().endswith(f"{reviews}:4\tSO-SO\n")
+    lines = flask("predict", "--lines", "-", app=app, input=b"one\ntwo")[1]
+    assert lines == "-:1\tONE\n-:2\tTWO\n"
+    status, _, errors = flask("predict", "--lines", folder)
+    assert status == 2 and "--lines is for texts; this model accepts image/*" in errors
 
 
 def test_batches_are_full(flask, tmp_path, model_file):

@@ -6,7 +6,7 @@ import json
 import click
 import pytest
 
-from tools.predict_output import FORMATS, Output
+from tools.predict_output import FORMATS, Output, open_output
 
 NAMES = [
     "a.png",
@@ -129,3 +129,15 @@ def test_unknown_extension_means_text(tmp_path):
         assert output.format == "text"
     with pytest.raises(click.ClickException):
         Output(tmp_path, None)
+
+
+def test_extension_chooses_lines_or_files(tmp_path):
+    formats = {"a": "text", "a.txt": "text", "a.JSON": "jsonl", "a.csv": "csv"}
+    for name, format in formats.items():
+        with open_output(f"{tmp_path}/{name}", None) as output:
+            assert isinstance(output, Output) and output.format == format
+    with open_output(f"{tmp_path}/a.log", "csv") as output:
+        assert isinstance(output, Output) and output.format == "csv"
+    assert open_output(f"{tmp_path}/a.log", None).takes_files
+    assert open_output(str(tmp_path), None).takes_files
+    assert not open_output(None, None).takes_files

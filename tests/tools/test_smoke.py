@@ -130,3 +130,51 @@ def test_top_k_is_checked_where_the_model_has_the_route(serve):
 
     status, output = run(serve(Ranking()), "--api-key", "12345")
     assert status == 0 and "top_k: status 400, top_k is at least 1." in output
+
+
+TYPED = """
+    from PIL import Image
+    from pydantic import BaseModel, Field
+
+    from endpoint.decoders.image import decode_image
+
+    class Fields(BaseModel):
+        explain: bool = False
+        size: int = Field(8, le=64)
+
+    class Top(BaseModel):
+        top_k: int = Field(1, ge=1)
+
+    class Model:
+        Fields = Fields
+        routes = {"top": Top}
+
+        def __init__(self, device): pass
+        def decode(self, upload):
+            decode_image(upload)
+            return upload.fields
+        def predict(self, inputs): return inputs
+        def encode(self, fields):
+            if isinstance(fields, Top):
+                return {"predictions": [0] * fields.top_k}
+            if fields.explain:
+                return {"text": f"size {fields.size}"}
+            return Image.effect_noise((fields.size, fields.size), 9)
+"""
+
+
+def test_typed_fields_are_sent_to_the_routes_that_have_them(serve, model_file):
+    url = serve(ready(create_app(model_file(TYPED).stem)))
+    status, output = run(url, "--field", "explain=true", "--field", "size=32")
+    assert (status, failures(output)) == (0, []) and ": size 32 (" in output
+    assert "top_k: status 400, top_k should be greater than or equal to 1." in output
+    status, output = run(url, "--field", "size=65")
+    assert status == 1 and "size should be less than or equal to 64." in output
+
+
+def test_answer_that_is_a_file_is_shortened(serve, model_file):
+    source = TYPED.replace("top_k: int = Field(1, ge=1)", "other: int = 1")
+    status, output = run(serve(ready(create_app(model_file(source).stem))))
+    assert status == 0 and "data:image/png;base64," in output
+    assert max(map(len, output.splitlines())) < 400
+    assert "skipped, because the route /predict/top has no field top_k" in output
