@@ -73,9 +73,14 @@ def test_unreachable_server_is_reported(flask, folder):
     assert status == 1 and "No endpoint responds at http://127.0.0.1:9" in errors
 
 
-def test_response_that_is_not_json_fails_its_file_only(flask, folder, serve):
+@pytest.mark.parametrize("fields", [{}, {"labels": {"type": "string"}}])
+def test_response_that_is_not_json_fails_its_file_only(flask, folder, serve, fields):
     def app(environ, start):
-        body = json.dumps(INFO) if environ["PATH_INFO"] == "/" else "<h1>nginx</h1>"
+        body = (
+            json.dumps(INFO | {"fields": fields})
+            if environ["PATH_INFO"] == "/"
+            else "<h1>nginx</h1>"
+        )
         return Response(body)(environ, start)
 
     status, output, errors = flask("predict", folder, "--url", serve(app))
