@@ -8,7 +8,7 @@ import click
 from flask.cli import ScriptInfo
 from pydantic import BaseModel
 
-from endpoint.fields import Schema, Values, required, schemas, types_of
+from endpoint.fields import Schema, Values, schemas, types_of
 from tools.predict_sources import InputError, read_source
 
 NO_SOURCES = "Name at least one file, folder or URL, or -."
@@ -68,12 +68,12 @@ def describe_fields(
             option = f"{option} / {to_option(f'no_{name}')}"
         else:
             option = f"{option} {metavar(schema)}"
-        notes = "; ".join(limits(schema, name in required(fields) if fields else False))
+        notes = "; ".join(limits(schema))
         text = schema.get("description", "")
         yield option, f"{text}  [{notes}]".strip() if notes else text
 
 
-def limits(schema: Schema, is_required: bool) -> Iterator[str]:
+def limits(schema: Schema) -> Iterator[str]:
     """Yield what a schema allows, and its default."""
     if "array" in types_of(schema):
         yield "repeatable"
@@ -88,7 +88,7 @@ def limits(schema: Schema, is_required: bool) -> Iterator[str]:
         default = ", ".join(map(str, default))
     if default not in (None, ""):
         yield f"default: {default}"
-    if is_required:
+    if "default" not in schema:
         yield "required"
 
 

@@ -15,6 +15,7 @@ MAX_SIDE = 65_536  # pixels; decoders spend time on each row, however short it i
 MAX_SCANNED_PIXELS = 1_000_000_000  # libjpeg goes over the whole image once a scan.
 MAX_TAG_BYTES = 400_000  # of numbers, in one directory of a TIFF or of EXIF
 
+Image.init()  # Otherwise the first image's time includes Pillow's imports.
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader makes an object per strip.
 os.environ.setdefault("LIBTIFF_JPEG_MAX_ALLOWED_SCAN_NUMBER", "20")
 # Pillow's warnings quote the file, and Python remembers each that it has shown.
