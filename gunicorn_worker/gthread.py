@@ -228,9 +228,16 @@ def is_disconnected(connection: socket.socket) -> bool:
     return bool(poll.poll(0))
 
 
+DETAIL = {
+    414: "The URL is too long: send long fields in a form or in JSON.",
+    431: "The headers are too long.",
+    500: "The server failed.",
+}
+
+
 def write_problem(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
     """Refuse malformed HTTP in the format of the endpoint's other errors."""
-    detail = "The server failed." if status_int == 500 else "The HTTP is malformed."
+    detail = DETAIL.get(status_int, "The HTTP is malformed.")
     problem = {"title": reason, "status": status_int, "detail": detail}
     body = json.dumps(problem) + "\n"
     head = f"HTTP/1.1 {status_int} {reason}\r\nConnection: close\r\n"
