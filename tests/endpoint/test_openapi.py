@@ -113,11 +113,12 @@ def test_document_is_refused_until_the_model_is_loaded(monkeypatch):
     assert ready(app).test_client().get("/openapi.json").status_code == 200
 
 
-def fuzz(url: str, cases: int) -> subprocess.CompletedProcess:
+def fuzz(url: str, cases: int, *exclude: str) -> subprocess.CompletedProcess:
     """Send requests drawn from the document and compare the responses with it."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"]
     # A schema cannot say which bytes are an image.
-    command += ["--exclude-checks", "positive_data_acceptance", "--no-color"]
+    checks = ",".join(["positive_data_acceptance", *exclude])
+    command += ["--exclude-checks", checks, "--no-color"]
     command += ["--max-examples", str(cases), "--seed", "1"]
     hooks = {"SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks"}
     environment = os.environ | hooks | {"PYTHONPATH": str(ROOT)}
@@ -127,11 +128,17 @@ def fuzz(url: str, cases: int) -> subprocess.CompletedProcess:
         )
 
 
-@pytest.mark.parametrize("module", [FAKE_MODEL, "tests.support.all_kinds_model"])
-def test_server_keeps_the_contract(module):
+# A schema does not say that a string with commas is a list, and that an empty one, which
+# the page sends, is no value.
+LENIENT = ("negative_data_rejection",)
+ALL_KINDS = "tests.support.all_kinds_model"
+
+
+@pytest.mark.parametrize("module, exclude", [(FAKE_MODEL, ()), (ALL_KINDS, LENIENT)])
+def test_server_keeps_the_contract(module, exclude):
     pytest.importorskip("schemathesis")
     with Server("gunicorn", ENDPOINT_MODULE=module) as server:
-        done = fuzz(server.wait_for(200).url, CASES)
+        done = fuzz(server.wait_for(200).url, CASES, *exclude)
         assert done.returncode == 0, done.stdout
         assert " 500 " not in server.log
 
