@@ -324,3 +324,13 @@ def super_resolution(folder: Path) -> None:
     config = hub.Swin2SRConfig(**sizes, **WIDE_RANGE)
     processor = hub.Swin2SRImageProcessorPil()
     write(folder, hub.Swin2SRForImageSuperResolution, config, processor)
+
+
+def rerank(folder: Path) -> None:
+    words = (*SPECIAL, "who", "barks", "?", "a", "dog", "cat", "sleeps", "the", "moon")
+    vocabulary = {word: token_id for token_id, word in enumerate(words)}
+    tokenizer = hub.BertTokenizer(vocabulary, model_max_length=64)
+    config = hub.BertConfig(
+        **NARROW, **WIDE_RANGE, vocab_size=len(words), num_labels=1, type_vocab_size=2
+    )
+    write(folder, hub.BertForSequenceClassification, config, tokenizer)
