@@ -1,33 +1,30 @@
 """An image to its caption and, on request, where the model looked for each word."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, Field
 
 import endpoint.model
 from endpoint.uploads import Upload
 from vit_gpt2.attention_maps import Explanation, attention_grid, explain
 
 
-class ExplainRequest(NamedTuple):
-    image: np.ndarray  # (224, 224, 3)
-
-
 class Model(endpoint.model.Model):
-    fields = {"explain": "Any value adds a map of the image to each word."}
+    class Fields(BaseModel):
+        explain: bool = Field(False, description="Add a map of the image to each word.")
 
-    def decode(self, upload: Upload) -> np.ndarray | ExplainRequest:
-        image = super().decode(upload)
-        return ExplainRequest(image) if upload.fields.get("explain") else image
+    def decode(self, upload: Upload) -> tuple[np.ndarray, bool]:
+        return super().decode(upload), upload.fields.explain
 
-    def batch_key(self, input: np.ndarray | ExplainRequest) -> type:
-        return type(input)  # A batch is explained as a whole or not at all.
+    def batch_key(self, input: tuple[np.ndarray, bool]) -> bool:
+        return input[1]  # A batch is explained as a whole or not at all.
 
-    def predict(self, inputs: list) -> list[str | Explanation]:
-        if not isinstance(inputs[0], ExplainRequest):
-            return super().predict(inputs)
-        images = [request.image for request in inputs]
+    def predict(self, inputs: list[tuple]) -> list[str | Explanation]:
+        images = [image for image, _ in inputs]
+        if not inputs[0][1]:
+            return super().predict(images)
         return explain(self.search, self.tokenizer, images)
 
     def encode(self, output: str | Explanation) -> dict[str, Any]:

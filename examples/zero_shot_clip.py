@@ -1,10 +1,12 @@
 """An image and labels to the probability of each label, with CLIP."""
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from PIL import ImageOps
+from pydantic import BaseModel, Field
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-from werkzeug.exceptions import abort
 
 from endpoint import weights
 from endpoint.decoders.image import decode_image
@@ -12,12 +14,14 @@ from endpoint.uploads import Upload
 
 CHECKPOINT = "openai/clip-vit-base-patch32"  # on the hub
 REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
-MAX_LABELS, MAX_CHARS = 64, 200  # labels for an image, characters in a label
-HELP = f"1 to {MAX_LABELS} labels of up to {MAX_CHARS} characters, like: a dog, a cat"
+Label = Annotated[str, Field(min_length=1, max_length=200)]
+HELP = "What the image may show. Repeat the field for labels that contain commas."
 
 
 class Model:
-    fields = {"labels": f"{HELP}. Repeat the field for labels that contain commas."}
+    class Fields(BaseModel):
+        labels: set[Label] = Field(min_length=1, max_length=64, description=HELP)
+
     example = Upload.from_file("french_bulldog.jpg", labels="a dog, a cat")
 
     def __init__(self, device: str) -> None:
@@ -26,18 +30,14 @@ class Model:
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         self.network = weights.load(AutoModel, folder, device)
 
-    def decode(self, upload: Upload) -> tuple[np.ndarray, list[str]]:
-        labels = [str(label or "") for label in upload.fields.getlist("labels")]
-        labels = labels[0].split(",") if len(labels) == 1 else labels
-        labels = list(dict.fromkeys(filter(None, map(str.strip, labels))))
-        if not 0 < len(labels) <= MAX_LABELS or max(map(len, labels)) > MAX_CHARS:
-            abort(400, f"Send in the field labels {HELP}.")
+    def decode(self, upload: Upload) -> tuple[np.ndarray, set[str]]:
         size = self.processor.size["shortest_edge"]
         image = ImageOps.fit(decode_image(upload), (size, size))
-        return self.processor(images=image, return_tensors="np").pixel_values[0], labels
+        pixels = self.processor(images=image, return_tensors="np").pixel_values[0]
+        return pixels, upload.fields.labels
 
     @torch.inference_mode()
-    def predict(self, inputs: list[tuple[np.ndarray, list[str]]]) -> list[dict]:
+    def predict(self, inputs: list[tuple[np.ndarray, set[str]]]) -> list[dict]:
         images, requested = zip(*inputs)
         texts = sorted(set().union(*requested))  # Requests often have the same labels.
         both = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")

@@ -1,12 +1,11 @@
 """An image to its most likely classes with onnxruntime: torch is never imported."""
 
-import re
 import time
 from pathlib import Path
 
 import numpy as np
 from onnxruntime import InferenceSession
-from werkzeug.exceptions import abort
+from pydantic import BaseModel, Field
 
 from endpoint.decoders.image import decode_image
 from endpoint.settings import read_settings
@@ -16,9 +15,12 @@ from examples.resnet_onnx.preprocess import preprocess
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
+class TopFields(BaseModel):
+    top_k: int = Field(5, ge=1, le=1000, description="The most classes to return.")
+
+
 class Model:
-    routes = ("top",)
-    fields = {"top_k": "How many classes /predict/top returns."}
+    routes = {"top": TopFields}
     example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
@@ -27,15 +29,13 @@ class Model:
             raise SystemExit(f"There is no file {self.name}: make it with convert.py.")
         providers = PROVIDERS[1:] if device == "cpu" else PROVIDERS
         self.session = InferenceSession(self.name, providers=providers)
-        images, logits = *self.session.get_inputs(), *self.session.get_outputs()
-        self.input, self.classes = images.name, logits.shape[1]
+        (images,) = self.session.get_inputs()
+        self.input = images.name
         self.max_batch = images.shape[0] if isinstance(images.shape[0], int) else 32
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, int]:
-        top_k = str(upload.fields.get("top_k", "")) or str(min(5, self.classes))
-        if not re.fullmatch("[0-9]{1,9}", top_k) or not 1 <= int(top_k) <= self.classes:
-            abort(400, f"top_k must be a whole number from 1 to {self.classes}.")
-        return preprocess(decode_image(upload)), int(top_k) * (upload.route == "top")
+        top_k = upload.fields.top_k if upload.route == "top" else 0
+        return preprocess(decode_image(upload)), top_k
 
     def predict(self, inputs: list[tuple[np.ndarray, int]]) -> list[tuple]:
         started = time.perf_counter()

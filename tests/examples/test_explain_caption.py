@@ -21,6 +21,14 @@ def test_plain_request_gets_the_caption_only(served):
     assert served.predict(BULLDOG) == {"caption": CAPTION}
 
 
+def test_explain_is_true_or_false(served):
+    for value in ("false", "0", ""):
+        answer = served.json("-F", f"file=@{BULLDOG}", "-F", f"explain={value}", "/")
+        assert answer == {"caption": CAPTION}
+    answer = served.json("-F", f"file=@{BULLDOG}", "-F", "explain=perhaps", "/")
+    assert (answer["status"], answer["detail"][:7]) == (400, "explain")
+
+
 def test_explanation_has_a_map_for_each_word(served):
     answer = served.json(*EXPLAIN, "/")
     assert answer["caption"] == CAPTION

@@ -25,4 +25,4 @@ def test_checkpoint_is_pinned(file):
 
 
 def test_all_examples_are_looked_at():
-    assert (len(FILES), len(CHECKPOINTS)) == (11, 8)
+    assert (len(FILES), len(CHECKPOINTS)) == (17, 13)

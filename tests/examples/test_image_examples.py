@@ -84,7 +84,8 @@ def test_batch_equals_single_images(served, images):
     ],
 )
 def test_bad_image_is_refused(served, tmp_path, status, data):
-    assert served.refusal(data, tmp_path / "bad", "?labels=a") == status
+    query = "?labels=a" if served.fields else ""
+    assert served.refusal(data, tmp_path / "bad", query) == status
 
 
 def test_images_of_odd_shapes_are_answered(served, tmp_path):
@@ -164,7 +165,7 @@ def test_labels_can_be_sent_in_any_form(served, images, tmp_path):
     body.write_text(json.dumps({"image": text, "labels": ["a dog", "a cat, asleep"]}))
     requests = {
         ("a dog", "a cat"): [
-            (*file, "-F", "labels=a dog , a cat,", "/predict"),
+            (*file, "-F", "labels=a dog , a cat, a dog", "/predict"),
             (*file, "/predict?labels=a+dog,a+cat"),
             ("-T", images[0], "/predict?labels=a+dog&labels=a+cat"),
         ],
@@ -181,12 +182,12 @@ def test_labels_can_be_sent_in_any_form(served, images, tmp_path):
 
 @only("zero_shot_clip")
 @pytest.mark.parametrize(
-    "labels", ["", " , ,", ",".join(map(str, range(65))), 201 * "a"]
+    "labels", ["", " , ,", "a,", ",".join(map(str, range(65))), 201 * "a"]
 )
 def test_unusable_labels_are_refused(served, images, labels):
     form = ("-F", f"file=@{images[0]}", "-F", f"labels={labels}")
     answer = served.json(*form, "/predict")
-    assert answer["status"] == 400 and "1 to 64 labels" in answer["detail"]
+    assert answer["status"] == 400 and answer["detail"].startswith("labels")
 
 
 @only("zero_shot_clip")
@@ -197,8 +198,11 @@ def test_requests_with_different_labels_share_a_batch(served, images, monkeypatc
     model.network.register_forward_pre_hook(
         lambda _, __, tensors: calls.append(tensors), with_kwargs=True
     )
-    labels = ["a dog, a cat", "a cat, a fish", "a cat", "a dog, a very big moose", "a"]
-    uploads = [Upload.from_file(file, labels=x) for file, x in zip(images, labels)]
+    labels = [{"dog", "cat"}, {"cat", "fish"}, {"cat"}, {"dog", "big moose"}, {"a"}]
+    fields = [model.Fields(labels=some) for some in labels]
+    uploads = [
+        Upload(file.read_bytes(), fields=own) for file, own in zip(images, fields)
+    ]
     inputs = [model.decode(upload) for upload in uploads]
     together = [model.encode(output) for output in model.predict(inputs)]
     assert [len(call["pixel_values"]) for call in calls] == [5]

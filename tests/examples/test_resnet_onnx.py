@@ -70,16 +70,26 @@ def test_converted_network_equals_torch(served, resnet):
 
 
 def test_top_returns_five_classes_by_default(served):
-    for field in ((), ("-F", "top_k=")):
+    for field in ((), ("-F", "top_k="), ("-F", "top_k=5")):
         top = served.json(*IMAGE, *field, "/predict/top")
         assert len(top["predictions"]) == 5
 
 
-@pytest.mark.parametrize("top_k", ("0", "8", "-1", "2.5", "many", "9" * 5000, "007x"))
+def test_top_returns_all_classes_if_there_are_fewer(served):
+    top = served.json(*IMAGE, "-F", "top_k=8", "/predict/top")
+    assert len(top["predictions"]) == 7
+
+
+@pytest.mark.parametrize("top_k", ("0", "1001", "-1", "2.5", "many", "9" * 5000))
 def test_bad_top_k_is_refused(served, top_k):
     answer = served.json(*IMAGE, "-F", f"top_k={top_k}", "/predict/top")
     assert answer["status"] == 400
-    assert answer["detail"] == "top_k must be a whole number from 1 to 7."
+    assert answer["detail"].startswith("top_k")
+
+
+def test_top_k_belongs_to_its_route(served):
+    answer = served.json(*IMAGE, "-F", "top_k=3", "/predict")
+    assert answer["status"] == 400 and "top_k is unknown" in answer["detail"]
 
 
 def test_other_routes_are_not_found(served):
@@ -93,7 +103,11 @@ def test_both_routes_share_a_batch(monkeypatch, resnet):
     session = type("Session", (), {"run": lambda _, *a: calls.append(1) or run(*a)})
     model.session = session()
     files = [make_image(64, 48), BULLDOG.read_bytes()]
-    uploads = [Upload(data, route=route) for data in files for route in ("", "top")]
+    uploads = [
+        Upload(data, fields=fields, route=route)
+        for data in files
+        for route, fields in (("", None), ("top", model.routes["top"]()))
+    ]
     inputs = [model.decode(upload) for upload in uploads]
     answers = [model.encode(output) for output in model.predict(inputs)]
     assert len(calls) == 1

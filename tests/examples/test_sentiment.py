@@ -37,6 +37,13 @@ def test_text_can_be_sent_in_any_form(served, tmp_path):
         assert served.curl("-d", text, "/") == f"{label}\n"
 
 
+def test_several_texts_in_one_json_are_answered_in_their_order(served):
+    body = json.dumps({"text": ["it is so good", "it is so bad", " "]})
+    good, bad, empty = served.json("--json", body, "/predict")["predictions"]
+    assert (good["label"], bad["label"]) == ("POSITIVE", "NEGATIVE")
+    assert empty["error"]["status"] == 400
+
+
 def test_batch_equals_single_texts(served, tmp_path):
     texts = ["good", "it is so bad", "so " * 20 + "fine", "poor it is", "unheard of"]
     files = [tmp_path / f"{number}.txt" for number in range(len(texts))]
@@ -54,7 +61,7 @@ def test_bad_text_is_refused(served, tmp_path, status, data):
 
 
 def test_refusal_of_json_without_text_shows_how_to_send_it(served):
-    for body in ('{"image": "a"}', '{"text": 5}', '{"text": ["a", "b"]}', "[", "{}"):
+    for body in ('{"file": ""}', '{"text": 5}', '{"text": ["a", 5]}', "[", "{}"):
         answer = served.json("--json", body, "/predict")
         assert answer["status"] == 400 and '{"text": "..."}' in answer["detail"]
 

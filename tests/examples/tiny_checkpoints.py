@@ -217,3 +217,120 @@ def tones_and_labels(processor: hub.WhisperProcessor, ids: dict[str, int]) -> di
         ignored = [-100] * (len("high") - len(name))
         labels.append([*prompt, *letters, ids[END], *ignored])
     return {**features, "labels": torch.tensor(labels)}
+
+
+CHAT = (
+    "{% for message in messages %}User:{% for part in message['content'] %}"
+    "{{ '<image>' if part['type'] == 'image' else part['text'] }}{% endfor %}"
+    "<end_of_utterance>\n{% endfor %}Assistant:"
+)
+IMAGE_TOKENS = ("<fake_token_around_image>", "<image>", "<end_of_utterance>")
+
+
+def letter_tokenizer(special: dict | tuple) -> hub.PreTrainedTokenizerFast:
+    """Return a tokenizer whose tokens are single letters and special ones."""
+    letters = ByteLevelBPETokenizer()
+    letters.train_from_iterator(["a"], 256)
+    return hub.PreTrainedTokenizerFast(
+        tokenizer_object=letters._tokenizer,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        extra_special_tokens=special if isinstance(special, dict) else [*special],
+    )
+
+
+def vision_language(folder: Path) -> None:
+    """Write an Idefics3, which SmolVLM is, for 512 by 512 pixels."""
+    tokenizer = letter_tokenizer((*IMAGE_TOKENS, "<global-img>"))
+    ids = {"pad_token_id": tokenizer.pad_token_id}
+    ids |= {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": 5}
+    text = {**NARROW, **WIDE_RANGE, **ids, "num_key_value_heads": 1}
+    text |= {"model_type": "llama", "vocab_size": len(tokenizer)}
+    config = hub.Idefics3Config(
+        text_config=text,
+        vision_config={**NARROW, **WIDE_RANGE, "image_size": 512, "patch_size": 64},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=4,
+        **ids,
+    )
+    images = hub.Idefics3ImageProcessorPil(
+        size={"longest_edge": 2048}, max_image_size={"longest_edge": 512}
+    )
+    processor = hub.Idefics3Processor(
+        images, tokenizer, image_seq_len=4, chat_template=CHAT
+    )
+    write(folder, hub.Idefics3ForConditionalGeneration, config, processor)
+
+
+def florence2(folder: Path) -> None:
+    tokenizer = letter_tokenizer({"image_token": "<image>"})
+    tokenizer.add_tokens([f"<loc_{n}>" for n in range(1000)])
+    ids = {"pad_token_id": tokenizer.pad_token_id}
+    ids |= {"bos_token_id": tokenizer.bos_token_id}
+    ids |= {"eos_token_id": tokenizer.eos_token_id}
+    ids |= {"decoder_start_token_id": tokenizer.eos_token_id}
+    text = {"model_type": "bart", "vocab_size": len(tokenizer), "d_model": 32, **ids}
+    text |= {"max_position_embeddings": 1024, "init_std": 0.2}
+    for part in ("encoder", "decoder"):
+        text |= {f"{part}_layers": 1, f"{part}_attention_heads": 2}
+        text[f"{part}_ffn_dim"] = 64
+    vision = {"embed_dim": [8, 8, 16, 16], "num_heads": [1, 1, 2, 2]}
+    vision |= {"num_groups": [1, 1, 2, 2], "depths": [1, 1, 1, 1]}
+    config = hub.Florence2Config(
+        text_config=text,
+        vision_config={**vision, **WIDE_RANGE, "projection_dim": 32},
+        image_token_id=tokenizer.image_token_id,
+        **ids,
+    )
+    images = hub.CLIPImageProcessorPil(
+        size={"height": 768, "width": 768}, do_center_crop=False
+    )
+    images.image_seq_length = 577
+    parts = {"pure_text": {}, "description_with_bboxes": {}}
+    processor = hub.Florence2Processor(images, tokenizer, post_processor_config=parts)
+    write(folder, hub.Florence2ForConditionalGeneration, config, processor)
+
+
+def depth(folder: Path) -> None:
+    stages = ["stage1", "stage2"]
+    backbone = hub.Dinov2Config(
+        **NARROW,
+        **WIDE_RANGE,
+        image_size=518,
+        patch_size=14,
+        out_features=stages,
+        reshape_hidden_states=False,
+    )
+    config = hub.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=32,
+        reassemble_factors=[2, 1],
+        neck_hidden_sizes=[8, 16],
+        fusion_hidden_size=8,
+        head_hidden_size=8,
+        **WIDE_RANGE,
+    )
+    processor = hub.DPTImageProcessorPil(
+        size={"height": 518, "width": 518},
+        keep_aspect_ratio=True,
+        ensure_multiple_of=14,
+    )
+    write(folder, hub.DepthAnythingForDepthEstimation, config, processor)
+
+
+def super_resolution(folder: Path) -> None:
+    sizes = {"embed_dim": 12, "depths": [2], "num_heads": [2], "upscale": 2}
+    config = hub.Swin2SRConfig(**sizes, **WIDE_RANGE)
+    processor = hub.Swin2SRImageProcessorPil()
+    write(folder, hub.Swin2SRForImageSuperResolution, config, processor)
+
+
+def rerank(folder: Path) -> None:
+    words = (*SPECIAL, "who", "barks", "?", "a", "dog", "cat", "sleeps", "the", "moon")
+    vocabulary = {word: token_id for token_id, word in enumerate(words)}
+    tokenizer = hub.BertTokenizer(vocabulary, model_max_length=64)
+    config = hub.BertConfig(
+        **NARROW, **WIDE_RANGE, vocab_size=len(words), num_labels=1, type_vocab_size=2
+    )
+    write(folder, hub.BertForSequenceClassification, config, tokenizer)
