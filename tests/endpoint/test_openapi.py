@@ -128,8 +128,8 @@ def fuzz(url: str, cases: int, *exclude: str) -> subprocess.CompletedProcess:
         )
 
 
-# A schema does not say that a string with commas is a list, and that an empty one, which
-# the page sends, is no value.
+# A schema does not say that a string with commas is a list, and that an empty one,
+# which the page sends, is no value.
 LENIENT = ("negative_data_rejection",)
 ALL_KINDS = "tests.support.all_kinds_model"
 
