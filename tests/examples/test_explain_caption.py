@@ -1,6 +1,7 @@
 """The example that explains its captions, served with the bundled model."""
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ EXPLAIN = ("-F", f"file=@{BULLDOG}", "-F", "explain=1")
 
 @pytest.fixture(scope="module")
 def served():
-    with Example("explain_caption", "demo") as example:
+    with Example("explain_caption", Path("demo")) as example:
         yield example
 
 
