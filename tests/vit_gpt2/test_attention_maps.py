@@ -3,6 +3,7 @@
 `python -m tests.vit_gpt2.test_attention_maps` measures the same on 500 images.
 """
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from demo import scenes
 from endpoint.uploads import Upload
-from examples.explain_caption import ExplainRequest, Model
+from examples.explain_caption import Model
 from tests.vit_gpt2.reference import DEVICES
 
 NOUNS = ["animal", "garment", "thing"]  # attributes of a scene
@@ -25,6 +26,11 @@ def model(request):
         yield Model(request.param)
 
 
+def upload(**fields: bool) -> Upload:
+    example = Upload.from_file("french_bulldog.jpg")
+    return replace(example, fields=Model.Fields(**fields))
+
+
 def draw_scenes(count: int) -> list:
     """Draw random scenes; each drawing knows which thing is where."""
     randoms = (Random(f"explained {number}") for number in range(count))
@@ -33,7 +39,7 @@ def draw_scenes(count: int) -> list:
 
 def explain(model: Model, drawings: list) -> list[dict]:
     images = [np.asarray(drawing.image.resize((224, 224))) for drawing in drawings]
-    outputs = model.predict([ExplainRequest(image) for image in images])
+    outputs = model.predict([(image, True) for image in images])
     return [model.encode(output) for output in outputs]
 
 
@@ -92,20 +98,19 @@ def test_map_of_a_noun_is_on_the_thing_it_names(answers, drawings, name):
 
 def test_explained_caption_equals_the_plain_caption(model, answers, drawings):
     image = np.asarray(drawings[0].image.resize((224, 224)))
-    (plain,) = model.predict([image])
+    (plain,) = model.predict([(image, False)])
     assert model.encode(plain) == {"caption": answers[0]["caption"]}
 
 
 def test_field_asks_for_an_explanation_in_a_batch_of_its_own(model):
-    plain = model.decode(model.example)
-    request = model.decode(Upload.from_file("french_bulldog.jpg", explain=1))
-    assert isinstance(request, ExplainRequest) and (request.image == plain).all()
+    plain = model.decode(upload(explain=False))
+    request = model.decode(upload(explain=True))
+    assert (request[0] == plain[0]).all() and request[1]
     assert model.batch_key(request) != model.batch_key(plain)
 
 
 def test_grid_shows_the_image_once_for_each_word(model):
-    upload = Upload.from_file("french_bulldog.jpg", explain=1)
-    (output,) = model.predict([model.decode(upload)])
+    (output,) = model.predict([model.decode(upload(explain=True))])
     grid = model.draw(output)
     assert isinstance(grid, Image.Image)
     assert grid.size == (4 * 224, 3 * (224 + 20))  # eleven words in rows of four
