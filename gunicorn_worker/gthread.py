@@ -24,7 +24,9 @@ from gunicorn_worker.bodies import MEMORY, call_with_memory
 # Seconds that a client has in total to send the head of a request, to send its body,
 # to receive the response, and to close a connection that we end.
 HEAD_TIMEOUT, BODY_TIMEOUT, RESPONSE_TIMEOUT, CLOSE_TIMEOUT = 10, 60, 30, 3
-READ_TIMEOUT = 10  # seconds between two parts of a body
+# Seconds between two parts of a body: more than HEAD_TIMEOUT and the second until it is
+# noticed, because gunicorn logs this error with a traceback while it reads a head.
+READ_TIMEOUT = 12
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 OTHER_FILES = 64  # that a process has open beside its connections
@@ -51,16 +53,17 @@ class Clients:
         self._ending.discard(conn)
 
     def end(self, conn: TConn, how: int) -> None:
-        """Let the thread see the end of the connection."""
-        self.is_done(conn)
+        """Let the thread see the end of the connection, unless it waits no longer."""
+        if self._waiting.pop(conn, None) is None:
+            return self._ending.discard(conn)
         with contextlib.suppress(OSError):
             socket.socket.shutdown(conn.sock, how)  # An SSLSocket's own is not safe.
 
     def end_longest(self, count: int) -> None:
         """Let as many threads end as are needed, but for those that are ending."""
         for conn in list(self._waiting)[: max(0, count - len(self._ending))]:
+            self._ending.add(conn)  # before its thread may be done
             self.end(conn, socket.SHUT_RDWR)
-            self._ending.add(conn)
 
     def end_overdue(self) -> None:
         now = time.monotonic()

@@ -175,6 +175,24 @@ def test_crawling_clients_lose_their_threads_to_others(serve):
 
 
 @pytest.mark.attack(3)
+def test_client_whose_thread_is_done_at_once_counts_no_longer(monkeypatch):
+    class Conn:
+        @property
+        def sock(self):
+            return self
+
+    clients = gthread.Clients()
+    monkeypatch.setattr(
+        gthread.socket.socket, "shutdown", lambda conn, how: clients.is_done(conn)
+    )
+    for _ in range(3):
+        clients.wait_for(Conn(), 10)
+    for left in (2, 1, 0):
+        clients.end_longest(1)
+        assert len(clients) == left
+
+
+@pytest.mark.attack(3)
 def test_unreading_clients_lose_their_threads_to_others(serve):
     running = serve(large, RESPONSE_TIMEOUT=60)
     for _ in range(4):
@@ -295,12 +313,13 @@ def test_half_of_the_threads_that_the_system_allows_are_used(serve, monkeypatch)
             raise RuntimeError("can't start new thread")
         real(thread)
 
-    most, real = threading.active_count() + 2, threading.Thread.start
+    worker = serve().worker
+    most, real = threading.active_count() + 1, threading.Thread.start
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        running = serve()
-    assert running.worker.cfg.threads == 1
-    assert b"200 OK" in running.get() and b"200 OK" in running.get()
+        pool = worker.get_thread_pool()
+    assert worker.cfg.threads == 1 and pool.submit(len, "a").result() == 1
+    pool.shutdown()
 
 
 @pytest.mark.attack(16)
