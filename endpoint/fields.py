@@ -59,7 +59,9 @@ def parse_fields(fields: type[BaseModel], values: Values) -> BaseModel:
             continue  # The page sends inputs that are left empty.
         if name not in known:
             shown = (
-                f"The field {name}" if re.fullmatch(r"\w{1,40}", name) else "A field"
+                f"The field {name}"
+                if re.fullmatch(r"\w{1,40}", name or "")
+                else "A field"
             )
             others = f"its fields are {', '.join(known)}" if known else "it has none"
             abort(400, f"{shown} is unknown to this model: {others}.")

@@ -119,6 +119,11 @@ def test_field_without_a_default_has_to_be_sent():
     assert refusal(parse_fields, Needed, Values()) == (400, "prompt: Field required.")
 
 
+def test_part_of_a_form_without_a_name_is_refused():
+    status, sentence = refusal(parse_fields, NoFields, Values({None: "1"}))
+    assert (status, sentence) == (400, "A field is unknown to this model: it has none.")
+
+
 def test_model_without_fields_takes_none():
     assert parse_fields(NoFields, Values()) == NoFields()
     assert parse_fields(NoFields, Values({"a": ""})) == NoFields()
