@@ -58,11 +58,8 @@ def parse_fields(fields: type[BaseModel], values: Values) -> BaseModel:
         if sent[-1] == "" and ("string" not in types or "null" in types):
             continue  # The page sends inputs that are left empty.
         if name not in known:
-            shown = (
-                f"The field {name}"
-                if re.fullmatch(r"\w{1,40}", name or "")
-                else "A field"
-            )
+            is_name = re.fullmatch(r"\w{1,40}", name or "")  # Errors never echo HTML.
+            shown = f"The field {name}" if is_name else "A field"
             others = f"its fields are {', '.join(known)}" if known else "it has none"
             abort(400, f"{shown} is unknown to this model: {others}.")
         given[name] = _combine(sent, types)
