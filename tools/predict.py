@@ -34,8 +34,8 @@ Answers = Iterator[tuple[str, Future[dict[str, Any]]]]
 @click.option(
     "--output",
     type=click.Path(path_type=str),
-    help="File of answers (.jsonl, .csv, .txt) or folder/ for the files in them; both "
-    "are continued if they exist. Or the file of one answer (.png).",
+    help="Lines of answers (.jsonl, .csv, .txt), a folder/ for files of answers, or "
+    "the file of one answer (.png). A later run continues lines and folders.",
 )
 @click.option(
     "--format", type=click.Choice(FORMATS), help="Default: the extension of --output."

@@ -106,7 +106,7 @@ def metavar(schema: Schema) -> str:
 
 
 def branches(schema: Schema) -> Iterator[Schema]:
-    """Yield the types that a schema allows, and that of the items of a list."""
+    """Yield the schema of each type that is allowed, and of the items of a list."""
     for part in schema.get("anyOf", [schema]):
         yield part
         if isinstance(items := part.get("items"), dict):

@@ -1,6 +1,5 @@
 """Answers to files: a folder of them, which a later run continues, or a single one."""
 
-import base64
 import glob
 import mimetypes
 import os
@@ -15,7 +14,7 @@ from urllib.parse import quote
 
 import click
 
-from endpoint.files import DATA_URI, File, guess_media_type
+from endpoint.files import DATA_URI, File, from_base64, guess_media_type
 from tools.predict_sources import InputError, is_url
 
 # Extensions that Python does not know, or for which it has a rarer one.
@@ -40,11 +39,9 @@ def files_of(answer: dict[str, Any]) -> list[File]:
     files = []
     for value in answer.values():
         for each in value if isinstance(value, list) else [value]:
-            prefix = isinstance(each, str) and DATA_URI.match(each)
-            if prefix:
+            if isinstance(each, str) and DATA_URI.match(each):
                 with suppress(ValueError):  # a text that only begins like one
-                    data = base64.b64decode(each[prefix.end() :], validate=True)
-                    files.append(File(data, prefix[1]))
+                    files.append(from_base64(each))
     return files
 
 

@@ -98,7 +98,7 @@ def test_several_files_are_numbered(flask, folder, answers):
 
 def test_one_answer_is_one_file(flask, folder, tmp_path):
     output = tmp_path / "depth.png"
-    for width in (30, 31):  # The file is that of the latest run.
+    for width in (30, 31):  # The second run replaces the file.
         file = folder / f"{width}.png"
         assert flask("predict", file, "--output", output)[:2] == (0, "")
         assert size(output) == (width, 8)
