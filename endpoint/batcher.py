@@ -156,11 +156,10 @@ class Batcher:
     def submit(self, upload: Any, job: Job | None = None, wait: bool = False) -> Job:
         """Decode an upload in this thread and queue it; `wait` while it is full."""
         job = job or Job(time.monotonic() + self.deadline)
-        if (
-            self.cache
-            and (found := self.cache.find(upload, self.info.version, job)) is not job
-        ):
-            return found
+        if self.cache:
+            found = self.cache.find(upload, self.info.version, job)
+            if found is not job:
+                return found
         refusal = None if wait else self.refusal()
         if refusal or not self.queue.reserve(job.time_left() if wait else 0):
             job.finish(error=refusal or self.refusal() or jobs.DeadlineExceeded())

@@ -23,9 +23,9 @@ class Cache:
         """Return the job of an equal input, which may still run, or keep this one."""
         key = digest(upload, version)
         with self._lock:
-            found = self._jobs.pop(key, None)
-            is_hit = found is not None and found.join(job)
-            self._jobs[key] = found = found if found and is_hit else job
+            found = self._jobs.pop(key, job)
+            is_hit = found is not job and found.join(job)
+            self._jobs[key] = found = found if is_hit else job
             while len(self._jobs) > self.size:
                 self._jobs.popitem(last=False)
         telemetry.cache.labels("hit" if is_hit else "miss").inc()

@@ -12,9 +12,8 @@ from endpoint.files import PNG, File, data_uri, media_type, to_file
 from endpoint.model_info import Model, ModelInfo
 
 TEXT, JSON, HTML = "text/plain", "application/json", "text/html"
-Answer = (
-    dict[str, Any] | HTTPException
-)  # Values may be files, images, or lists of them.
+# The values of the dict may be files, images, or lists of them.
+Answer = dict[str, Any] | HTTPException
 # For the errors that Werkzeug raises: its own descriptions address programmers.
 DEFAULT_DETAIL = {
     400: "The request is malformed.",
