@@ -74,7 +74,8 @@ def split(images: np.ndarray, size: int) -> list[np.ndarray]:
 
 def generate(network, num_beams: int, images: np.ndarray) -> torch.Tensor:
     """Return the tokens (images, 16) of transformers' own search."""
-    tokens = beam_search.generate(network, num_beams, model.MAX_LENGTH, images).cpu()
+    search = beam_search.Generator(network, num_beams, model.MAX_LENGTH)
+    tokens = search(images).cpu()
     padding = network.generation_config.pad_token_id
     return pad(tokens, (0, model.MAX_LENGTH - tokens.shape[1]), value=padding)
 

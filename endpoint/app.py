@@ -99,11 +99,12 @@ def health() -> tuple[dict[str, Any], int]:
     """Return the state with its reason; 503 unless ready, for readiness probes."""
     state, reason = batcher().health()
     body = {"state": state, "reason": reason} | batcher().info.to_json()
-    return body, 200 if state == State.READY else 503
+    return body | batcher().gpu(), 200 if state == State.READY else 503
 
 
 @routes.get("/metrics")
 def metrics() -> Response:
+    telemetry.observe_gpu(batcher().info.device or "", batcher().gpu())
     return Response(telemetry.metrics(), content_type=CONTENT_TYPE_LATEST)
 
 

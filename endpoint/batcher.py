@@ -14,6 +14,7 @@ from typing import Any
 
 from endpoint import jobs, telemetry
 from endpoint.cache import Cache
+from endpoint.device import gpu_status, is_fatal
 from endpoint.jobs import Job, JobQueue
 from endpoint.model_info import Model, ModelInfo, predict
 from endpoint.settings import EXIT_BOOT_FAILED, Settings
@@ -21,12 +22,6 @@ from endpoint.uploads import Upload
 
 log = logging.getLogger(__name__)
 
-# After one of these errors every later CUDA call of the process fails.
-FATAL = re.compile(
-    "device-side assert triggered|illegal memory access|illegal instruction|"
-    "misaligned address|invalid program counter|hardware stack error|"
-    "unspecified launch failure|launch timed out|uncorrectable|GPU is lost"
-)
 OUT_OF_MEMORY = re.compile("MemoryError|out of memory|ALLOC_FAILED|ailed to allocate")
 OOM_COOLDOWN = 60.0  # seconds of smaller batches after memory ran out
 DRAIN_SECONDS = 1.0  # for the last error responses to leave before the process ends
@@ -37,8 +32,8 @@ class State(StrEnum):
     LOADING, READY, FAILED = "loading", "ready", "failed"
 
 
-class GPUFailed(Exception):
-    """No later call on the GPU can succeed in this process."""
+class ModelFailed(Exception):
+    """No later batch can succeed in this process: the reason, and its cause."""
 
 
 class Runner:
@@ -48,6 +43,7 @@ class Runner:
         self.queue = queue
         self.max_batch = settings.max_batch or 0  # 0: the model's own, once loaded
         self.max_delay = settings.max_batch_delay / 1000  # seconds
+        self.example: Upload | None = None
         self.running: list[Job] = []
         self.seconds_per_input = 0.0  # a moving average
         self.predict_started: float | None = None
@@ -55,7 +51,7 @@ class Runner:
         self._oom_limit, self._oom_until = 1, 0.0
 
     def run_next_batch(self, model: Model) -> None:
-        """Wait for jobs and finish a batch of them; raise GPUFailed."""
+        """Wait for jobs and finish a batch of them; raise ModelFailed."""
         is_oom = time.monotonic() < self._oom_until
         limit = self._oom_limit if is_oom else self.max_batch
         delay = min(self.seconds_per_input, self.max_delay)
@@ -70,12 +66,11 @@ class Runner:
 
     def _predict_or_split(self, model: Model, batch: list[Job]) -> None:
         """Finish all jobs; halve a batch that fails until the culprit is alone."""
-        message = self._predict(model, batch) if batch else ""
+        message = self._predict_batch(model, batch) if batch else ""
         if not message:
             return
-        if FATAL.search(message):
-            raise GPUFailed(message)
         if len(batch) == 1:
+            self._predict_example(model, message)
             return batch[0].finish(error=jobs.PredictionFailed())
         half, is_oom = len(batch) // 2, bool(OUT_OF_MEMORY.search(message))
         log.warning("A batch of %d is split in half after: %s", len(batch), message)
@@ -87,23 +82,38 @@ class Runner:
             live = [job for job in part if not job.finish_if_stale()]
             self._predict_or_split(model, live)
 
-    def _predict(self, model: Model, batch: list[Job]) -> str:
+    def _predict_batch(self, model: Model, batch: list[Job]) -> str:
         """Finish the jobs; return an error's message, as it would keep its tensors."""
         telemetry.batch_size.observe(len(batch))
-        self.predict_started = time.monotonic()
         try:
-            outputs = predict(model, [job.input for job in batch])
+            outputs = self._predict(model, [job.input for job in batch])
         except Exception as error:
+            if is_fatal(error):
+                raise ModelFailed("The GPU has failed", repr(error)) from None
             if len(batch) == 1:
                 log.exception("predict failed on request %s", batch[0].request_id)
             return repr(error)
-        finally:
-            self.predict_started = None
         self._last_demand = len(batch) + self.queue.pending
         for job, output in zip(batch, outputs):
             job.batch_size = len(batch)
             job.finish(output)
         return ""
+
+    def _predict_example(self, model: Model, message: str) -> None:
+        """Raise ModelFailed if, after an input, the model's example fails, too."""
+        try:
+            if self.example:
+                self._predict(model, [model.decode(self.example)])
+        except Exception as error:
+            cause = f"{error!r} after {message} on an input"
+            raise ModelFailed("The model fails on its own example", cause) from None
+
+    def _predict(self, model: Model, inputs: list[Any]) -> list[Any]:
+        self.predict_started = time.monotonic()  # The watchdog reads it.
+        try:
+            return predict(model, inputs)
+        finally:
+            self.predict_started = None
 
 
 class Batcher:
@@ -141,6 +151,10 @@ class Batcher:
         if has_ended and self.state != State.FAILED:  # A fork copies no threads.
             return State.FAILED, "The model thread does not run in this process"
         return self.state, self.reason
+
+    def gpu(self) -> dict[str, Any]:
+        """Return what `gpu_status` does, once the model is loaded."""
+        return gpu_status(self.info.device) if self.state == State.READY else {}
 
     def refusal(self) -> jobs.NotReady | None:
         """Return why an input would be refused now, None if it would be accepted."""
@@ -189,8 +203,8 @@ class Batcher:
             reason, status = "The model thread has ended", EXIT_CRASHED
             while self.state == State.READY:
                 self.runner.run_next_batch(self.model)
-        except GPUFailed as error:
-            self._abort("The GPU has failed", error)
+        except ModelFailed as error:
+            self._abort(*error.args)
         except SystemExit as sentence:
             self._abort(reason, sentence, status)
         except BaseException as error:
@@ -203,6 +217,7 @@ class Batcher:
         for example in reversed(self.info.example):
             input = self.model.decode(example)
             [self.example_output] = predict(self.model, [input])
+            self.runner.example = example
         self.state, self.reason = State.READY, "The model is ready"
         telemetry.ready.set(1)
 

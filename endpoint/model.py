@@ -28,6 +28,7 @@ class Model:
         dtype = fast_dtype(device)
         network = weights.load(VisionEncoderDecoderModel, folder, device, dtype=dtype)
         self.search = build_captioner(network, NUM_BEAMS, MAX_LENGTH, self.max_batch)
+        self.details = self.search.details  # for GET /health
 
     def decode(self, upload: Upload) -> np.ndarray:
         """Turn one upload into one input: pixels (224, 224, 3)."""

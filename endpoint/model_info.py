@@ -43,6 +43,7 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
 
     name: str = attribute("", "text")
     revision: str | None = attribute(None, "text")
+    details: str = attribute("", "text")
     device: str | None = attribute(None, "text")
     accepts: str = attribute("image/*", 'like "image/*"', pattern="^[a-z]+/[^ ]+$")
     Fields: FieldsClass = attribute(
@@ -94,7 +95,8 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
 
     def to_json(self) -> dict[str, Any]:
         """Return what `GET /` and `GET /health` show."""
-        own = {each: getattr(self, each) for each in ("revision", "device", "accepts")}
+        names = ("revision", "device", "details", "accepts")
+        own = {each: getattr(self, each) for each in names}
         routes = {route: schemas(self.fields_of(route)) for route in self.routes}
         return {
             "model": self.name,

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vit_gpt2.beam_search import Captioner, Images
-from vit_gpt2.layers import Network
+from vit_gpt2.layers import Network, PackedLinear, attention, split_heads
 
 TILE, LINE_HEIGHT = 224, 20  # pixels: an image in the grid, and the word above it
 COLUMNS = 4
@@ -45,13 +45,16 @@ def attention_maps(network: Network, images: Images, token_ids: Tensor) -> Tenso
     """
     device, length = network.wte.device, token_ids.shape[1]
     cross_kv = network.encode(torch.from_numpy(np.stack(images)).to(device))
-    _, _, count, heads, _, head_dim = cross_kv.shape
     hidden = network.wte[token_ids.to(device)] + network.wpe[:length]
     causal_mask = hidden.new_full((length, length), -torch.inf).triu(1)
-    self_kv = cross_kv.new_empty(2, count, heads, length, head_dim)
+
+    def attend(c_attn: PackedLinear, hidden: Tensor) -> Tensor:
+        q, k, v = split_heads(c_attn(hidden), 3, cross_kv.shape[3])
+        return attention(q, k, v, causal_mask)[0]
+
     total = hidden.new_zeros((), dtype=torch.float32)
     for layer, kv in zip(network.decoder_layers, cross_kv):
-        hidden, weights = layer(hidden, 0, causal_mask, self_kv, kv, need_weights=True)
+        hidden, weights = layer(hidden, attend, kv, need_weights=True)
         assert weights is not None  # They are needed.
         total = total + weights[..., 1:].float().mean(1)  # (images, n, patches)
     return (total / total.sum(-1, keepdim=True)).cpu()

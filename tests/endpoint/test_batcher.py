@@ -372,6 +372,36 @@ def test_error_after_which_the_gpu_is_unusable_ends_the_process(
     assert batcher.health() == ("failed", "The GPU has failed")
 
 
+@pytest.fixture
+def with_example(model):
+    """Return a batcher of a model whose example is the text "example"."""
+    decode = model.decode
+    model.example = [Upload(b"example")]
+    model.decode = lambda x: decode(x.data.decode() if isinstance(x, Upload) else x)
+    return started(model)
+
+
+def test_example_shows_that_only_one_input_fails(with_example, model):
+    assert outcome(with_example.submit("bad")) is PredictionFailed
+    assert model.batches == [["example"], ["bad"], ["example"]]
+    assert outcome(with_example.submit("good")) == "GOOD"
+    assert not with_example.exits
+
+
+def test_model_that_fails_on_its_own_example_ends_the_process(
+    with_example, model, caplog
+):
+    def fail(texts):
+        raise ValueError("cuBLAS: execution failed")
+
+    model.predict = fail
+    assert outcome(with_example.submit("good")) is NotReady
+    wait_until(lambda: with_example.exits)
+    assert with_example.exits == [module.EXIT_CRASHED]
+    assert with_example.health() == ("failed", "The model fails on its own example")
+    assert "cuBLAS: execution failed" in caplog.text
+
+
 def test_predict_that_hangs_fails_health_and_ends_the_process(model):
     batcher = started(model, deadline=0.3)
     job = blocked(batcher, model)

@@ -90,5 +90,5 @@ def test_replacement_of_a_worker_takes_its_number(gunicorn):
 def test_worker_passes_its_number_to_the_device(gunicorn, monkeypatch):
     monkeypatch.setenv("GUNICORN_WORKER", "")
     gunicorn["post_fork"](None, SimpleNamespace(number=2))
-    monkeypatch.setattr("endpoint.device.count_gpus", lambda: 4)
+    monkeypatch.setattr("endpoint.device.count_gpus", lambda: (4, ""))
     assert endpoint.device.find_device() == "cuda:2"

@@ -93,6 +93,7 @@ def test_info_is_shown_as_json():
         "model": "complete",
         "revision": "abc",
         "device": "cpu",
+        "details": "",
         "accepts": "audio/*",
         "fields": LANGUAGE,
         "routes": {"top": LANGUAGE},

@@ -12,6 +12,7 @@ from demo.scenes import draw, sample
 from endpoint.weights import BUNDLED
 from tests.support import random_checkpoint
 from tests.vit_gpt2.reference import DEVICES, END, MAX_LENGTH, generate
+from vit_gpt2 import beam_search, layers
 from vit_gpt2.beam_search import Captioner, build_captioner, supports
 
 load = VisionEncoderDecoderModel.from_pretrained
@@ -52,6 +53,26 @@ def test_tokens_equal_generate_in_batches_of_any_size(
     assert len(lengths(expected)) > 2
     for size in (1, 3, 8, 33):
         assert torch.equal(caption_in_batches(captioner, images, size), expected)
+
+
+@pytest.fixture
+def gpu_operators(monkeypatch):
+    """Choose the operators of a GPU, on the CPU."""
+    for module in (layers, beam_search):
+        monkeypatch.setattr(module, "is_on_gpu", lambda tensor: True)
+    monkeypatch.setattr(layers, "has_onednn_linear", lambda: False)
+
+
+@pytest.mark.parametrize("num_beams", [1, 2, 4, 8])
+def test_operators_of_a_gpu_give_the_same_tokens(
+    network, images, bundled, scenes, num_beams, gpu_operators
+):
+    for model, inputs in ((network, images), (bundled, scenes)):
+        expected = generate(model, inputs, num_beams)
+        captioner = Captioner(model, num_beams)
+        for size in (1, 8, 33):
+            tokens = caption_in_batches(captioner, inputs, size)
+            assert torch.equal(tokens, expected)
 
 
 def test_tokens_do_not_depend_on_the_other_images_of_a_batch(network, images):
@@ -148,15 +169,49 @@ class FakeGraph:
         self.tokens.copy_(self.search(self.pixels))
 
 
+@pytest.fixture
+def captured(network, monkeypatch):
+    """Return a function that makes a Captioner with graphs of some sizes up to 8."""
+    torch.manual_seed(0)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    for name in ("set_device", "graph_pool_handle", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
+
+    def make(sizes):
+        captioner = Captioner(network, max_batch=8)
+
+        def capture_size(size, pool):
+            if size not in sizes:
+                raise torch.OutOfMemoryError("CUDA out of memory.\nmore lines")
+            graph = FakeGraph(captioner, size)
+            return graph, graph.tokens
+
+        captioner.capture_size = capture_size
+        captioner.capture(image_size=224)
+        captioner.pixels.fill_(9)  # rows that no image has been copied to
+        return captioner
+
+    return make
+
+
 @pytest.mark.parametrize("count", [1, 3, 8, 33])
-def test_batches_of_any_size_fit_the_captured_graphs(network, images, count):
-    captioner = Captioner(network, max_batch=8)
-    captioner.pinned = torch.full((8, 224, 224, 3), 9, dtype=torch.uint8)
-    captioner.pixels = captioner.pinned.clone()
-    for size in (8, 4, 2, 1):
-        graph = FakeGraph(captioner, size)
-        captioner.graphs[size] = graph, graph.tokens
+@pytest.mark.parametrize("sizes", [[8, 4, 2, 1], [4, 2], [8], []], ids=str)
+def test_batches_of_any_size_fit_the_captured_graphs(
+    captured, network, images, sizes, count
+):
+    captioner = captured(sizes)
+    assert list(captioner.graphs) == sizes
     assert torch.equal(captioner(images[:count]), generate(network, images[:count]))
+
+
+def test_size_that_cannot_be_captured_is_logged_and_shown(captured, caplog):
+    assert captured([8, 2, 1]).details == "CUDA graphs for 8, 2, 1 images"
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["No CUDA graph for 4 images: CUDA out of memory."]
+    captioner = captured([])
+    assert captioner.details == ""  # on a CPU
+    captioner.device = torch.device("cuda")
+    assert captioner.details == "No CUDA graph was captured"
 
 
 @pytest.mark.parametrize(
