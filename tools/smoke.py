@@ -191,10 +191,7 @@ class Endpoint:
         api_key: str | None = None,
         **query: object,
     ) -> Request:
-        """Return a request with a file, or other data under its media type.
-
-        It has those of the fields that the route takes.
-        """
+        """Return a request with a file, or other data, and the route's fields."""
         known = self.routes.get(route.removeprefix("/"), dict(self.fields))
         fields = [(name, value) for name, value in self.fields if name in known]
         values = urlencode([*fields, *query.items()])
