@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 MAX_CPU_SECONDS = 1.5  # to decode one file
-# gunicorn.conf.py sets it in a container that may use only some of the host's cores.
+# gunicorn_worker/cores.py sets it where a container may use few of the host's cores.
 count = os.environ.get("PYTHON_CPU_COUNT", "")
 CORES = (count.isdigit() and int(count)) or os.cpu_count() or 1
 

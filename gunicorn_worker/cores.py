@@ -22,9 +22,10 @@ def count_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def limit_threads(cores: int) -> None:
-    """Set how many threads the endpoint and torch start, unless they are set already.
+    """Set how many threads the endpoint and torch start, unless that is set already.
 
-    Call this before they are imported. On a whole machine, torch knows better.
+    Call this before they are imported. Where all cores may be used, torch's own number
+    stays, which counts a core with two hardware threads once.
     """
     if cores < (os.cpu_count() or 1):
         os.environ.setdefault("PYTHON_CPU_COUNT", str(cores))
