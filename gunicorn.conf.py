@@ -5,9 +5,10 @@ import ctypes
 import itertools
 import os
 
-from gunicorn_worker import metrics
+from gunicorn_worker import cores, metrics
 
 metrics.make_folder()  # before the endpoint imports prometheus_client
+cores.limit_threads(cores.count_cores())  # before it imports torch
 
 from gunicorn_worker import gthread, output  # noqa: E402
 from gunicorn_worker.worker import EndpointWorker, ready  # noqa: E402

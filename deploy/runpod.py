@@ -12,8 +12,12 @@ from typing import Any
 import runpod
 from werkzeug.test import Client
 
-from deploy.fetch import FetchError, fetch
-from endpoint import serve
+from gunicorn_worker import cores
+
+cores.limit_threads(cores.count_cores())  # before the endpoint imports torch
+
+from deploy.fetch import FetchError, fetch  # noqa: E402
+from endpoint import serve  # noqa: E402
 
 app = serve()
 batcher = app.extensions["batcher"]

@@ -7,7 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 MAX_CPU_SECONDS = 1.5  # to decode one file
-CORES = os.cpu_count() or 1
+# gunicorn_worker/cores.py sets it where a container may use few of the host's cores.
+count = os.environ.get("PYTHON_CPU_COUNT", "")
+CORES = (count.isdigit() and int(count)) or os.cpu_count() or 1
 
 json_turn = threading.Lock()  # While JSON is parsed, no other thread runs.
 small_slots = threading.BoundedSemaphore(CORES)

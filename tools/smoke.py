@@ -16,9 +16,9 @@ import click
 
 from endpoint.files import guess_media_type
 from endpoint.uploads import ROOT
+from tools.smoke_load import TIMEOUT, LoadTest
 
 IMAGE = ROOT / "french_bulldog.jpg"
-TIMEOUT = 100  # seconds for a response
 MAX_SHOWN = 200  # characters of an answer
 
 
@@ -71,18 +71,51 @@ class Response:
     show_default=True,
     help="Seconds to wait for the endpoint to be ready.",
 )
+@click.option(
+    "--load",
+    default=0.0,
+    help="Seconds of a load test, once all checks have passed.",
+)
+@click.option(
+    "--clients",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Clients of the load test; each sends a file once its last one is answered.",
+)
+@click.option(
+    "--max-p99",
+    type=float,
+    help="Seconds within which 99 % of the answers must arrive.",
+)
+@click.option(
+    "--max-errors",
+    default=0.0,
+    show_default=True,
+    help="Percent of the responses that may have another status than 200.",
+)
 def smoke(
     url: str,
     api_key: str | None,
     images: tuple[Path, ...],
     field: tuple[str, ...],
     wait: float,
+    load: float,
+    **options: Any,
 ) -> None:
-    """Check a deployed endpoint: readiness, answers, errors and API key."""
+    """Check a deployed endpoint: readiness, answers, errors, API key and load."""
     endpoint = Endpoint(url, api_key, field)
     images = images or (IMAGE,)
-    if not run_check("ready", lambda: endpoint.check_ready(wait)):
-        sys.exit(1)
+    passed = run_check("ready", lambda: endpoint.check_ready(wait))
+    passed = passed and run_checks(endpoint, images)
+    if passed and load:
+        requests = [endpoint.prediction(image) for image in images]
+        passed = run_check("load", lambda: check_load(requests, load, **options))
+    sys.exit(not passed)
+
+
+def run_checks(endpoint: "Endpoint", images: tuple[Path, ...]) -> bool:
+    """Run the checks that need an endpoint that is ready."""
     passed = [run_check("model", endpoint.check_model)]
     for image in images:
         passed.append(run_check(image.name, lambda: endpoint.check_answer(image)))
@@ -93,7 +126,25 @@ def smoke(
         "still ready": lambda: endpoint.check_ready(0),
     }
     passed += [run_check(name, check) for name, check in checks.items()]
-    sys.exit(not all(passed))
+    return all(passed)
+
+
+def check_load(
+    requests: list[Request],
+    seconds: float,
+    clients: int,
+    max_p99: float | None,
+    max_errors: float,
+) -> str:
+    test = LoadTest(requests, clients)
+    test.run(seconds)
+    errors, p99 = test.error_percent(), test.percentile(0.99)
+    if errors > max_errors:
+        problem = f"{errors:.1f} % errors, over --max-errors {max_errors:g}"
+        raise CheckFailed(f"{problem}; {test}")
+    if max_p99 is not None and p99 > max_p99:
+        raise CheckFailed(f"p99 is {p99:.2f} s, over --max-p99 {max_p99:g}; {test}")
+    return str(test)
 
 
 def run_check(name: str, check: Callable[[], str]) -> bool:
@@ -114,36 +165,50 @@ class Endpoint:
         self.fields = [field.partition("=")[::2] for field in fields]
         self.routes: dict[str, Any] = {}  # each with its fields, once it is known
 
-    def predict(
+    def request(
+        self,
+        path: str,
+        data: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        api_key: str | None = None,
+    ) -> Request:
+        """Return a GET or, with data, a POST; `api_key` replaces the right one."""
+        # Cloudflare, which Runpod's proxy is behind, refuses urllib's own User-Agent.
+        known = {"Accept": "application/json", "User-Agent": "flask-smoke"}
+        headers = known | (headers or {})
+        if key := self.api_key if api_key is None else api_key:
+            headers["Authorization"] = f"Bearer {key}"
+        try:
+            return Request(f"{self.url}{path}", data, headers)
+        except ValueError as error:
+            raise CheckFailed(f"no response: {error}") from None
+
+    def prediction(
         self,
         file: Path,
         data: bytes | None = None,
         route: str = "",
         api_key: str | None = None,
         **query: object,
-    ) -> Response:
-        """Send a file, or other data under its media type, and the route's fields."""
+    ) -> Request:
+        """Return a request with a file, or other data, and the route's fields."""
         known = self.routes.get(route.removeprefix("/"), dict(self.fields))
         fields = [(name, value) for name, value in self.fields if name in known]
         values = urlencode([*fields, *query.items()])
         data = file.read_bytes() if data is None else data
         headers = {"Content-Type": guess_media_type(file.name)}
-        return self.send(f"/predict{route}?{values}", data, headers, api_key)
+        return self.request(f"/predict{route}?{values}", data, headers, api_key)
 
-    def send(
-        self,
-        path: str,
-        data: bytes | None = None,
-        headers: dict[str, str] | None = None,
-        api_key: str | None = None,
-    ) -> Response:
-        """Send a GET or, with data, a POST; `api_key` replaces the right one."""
-        headers = {"Accept": "application/json"} | (headers or {})
-        if key := self.api_key if api_key is None else api_key:
-            headers["Authorization"] = f"Bearer {key}"
+    def predict(self, *arguments: Any, **options: Any) -> Response:
+        return self.send(self.prediction(*arguments, **options))
+
+    def get(self, path: str) -> Response:
+        return self.send(self.request(path))
+
+    def send(self, request: Request) -> Response:
         started = time.monotonic()
         try:
-            with open_url(Request(f"{self.url}{path}", data, headers)) as response:
+            with open_url(request) as response:
                 body, received = response.read(), response.headers
         except (OSError, HTTPException, ValueError) as error:
             reason = getattr(error, "reason", error)
@@ -164,14 +229,14 @@ class Endpoint:
     def _not_ready(self) -> str:
         """Return why the endpoint is not ready, "" if it is."""
         try:
-            status = self.send("/ping").status
+            status = self.get("/ping").status
         except CheckFailed as failure:
             return str(failure)
         known = {200: "", 204: "the model is loading"}
         return known.get(status, f"/ping responds with status {status}")
 
     def check_model(self) -> str:
-        info = self.send("/").json()
+        info = self.get("/").json()
         if isinstance(routes := info.get("routes"), dict):
             self.routes = routes
         return f"{info.get('model')} on {info.get('device')}"

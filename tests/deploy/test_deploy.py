@@ -13,6 +13,7 @@ from tests.support.server import ROOT
 
 DEPLOY = ROOT / "deploy"
 KUBERNETES = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+KEDA = yaml.safe_load((DEPLOY / "keda.yaml").read_text())
 POD = KUBERNETES[0]["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
 NGINX = (DEPLOY / "nginx.conf").read_text()
@@ -53,6 +54,24 @@ def test_kubernetes_scales_on_a_metric_that_exists():
     pods = KUBERNETES[2]["spec"]["metrics"][0]["pods"]
     assert pods["metric"]["name"] in {metric.name for metric in REGISTRY.collect()}
     assert int(pods["target"]["averageValue"]) < default("queue")
+
+
+def test_keda_scales_like_the_autoscaler_of_kubernetes():
+    autoscaler, keda = KUBERNETES[2]["spec"], KEDA["spec"]
+    (metric,), (trigger,) = autoscaler["metrics"], keda["triggers"]
+    assert keda["scaleTargetRef"]["name"] == autoscaler["scaleTargetRef"]["name"]
+    replicas = keda["minReplicaCount"], keda["maxReplicaCount"]
+    assert replicas == (autoscaler["minReplicas"], autoscaler["maxReplicas"])
+    target = metric["pods"]["target"]
+    assert trigger["metricType"] == target["type"]
+    assert trigger["metadata"]["threshold"] == target["averageValue"]
+    assert f"({metric['pods']['metric']['name']})" in trigger["metadata"]["query"]
+    own = keda["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert own == autoscaler["behavior"]
+
+
+def test_kubernetes_limits_the_cores_that_decode():
+    assert int(CONTAINER["resources"]["limits"]["cpu"]) >= 4
 
 
 def test_nginx_has_the_upload_limit_of_the_endpoint():

@@ -26,17 +26,20 @@ STATUS = ("--output", "/dev/null", "--write-out", "%{http_code}")
 class Nginx(Server):
     """nginx with the checked-in configuration, but with its paths below a folder."""
 
-    def __init__(self, folder: Path, upstream: Path) -> None:
+    def __init__(self, folder: Path, upstream: Path, new: Path | None = None) -> None:
         port, file = free_port(), folder / "nginx.conf"
         configuration = (ROOT / "deploy" / "nginx.conf").read_text()
         for original, replacement in {
             "/tmp/nginx": f"{folder}/nginx",
             "listen 80": f"listen 127.0.0.1:{port}",
             "/run/endpoint/gunicorn.sock": str(upstream),
+            "/run/endpoint/new.sock": str(new),
             "rate=20r/s": "rate=1000r/s",
         }.items():
             assert original in configuration
             configuration = configuration.replace(original, replacement)
+        # With a new version, do what the comment in the file says.
+        configuration = configuration.replace("# 10%  new;", "10% new;" if new else "")
         file.write_text(configuration)
         options = ("-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off;")
         super().__init__(shutil.which("nginx"), *options)
