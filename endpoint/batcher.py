@@ -220,6 +220,8 @@ class Batcher:
             self.runner.example = example
         self.state, self.reason = State.READY, "The model is ready"
         telemetry.ready.set(1)
+        version = self.info.name, self.info.revision or ""
+        telemetry.model_info.labels(*version).set(1)
 
     def _watch(self) -> None:
         """End the process once health reports a failure that nothing else noticed."""

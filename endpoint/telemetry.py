@@ -25,6 +25,9 @@ cache = Counter("endpoint_cache", "Inputs found in the cache or not.", ["result"
 batch_splits = Counter("endpoint_batch_splits", "Batches split in half.", ["reason"])
 queue_size = LiveSum("endpoint_queue_size", "Inputs that are decoded or wait.")
 ready = LiveSum("endpoint_ready", "Processes whose model is ready.")
+model_info = LiveSum(
+    "endpoint_model_info", "Processes of a model.", ["name", "revision"]
+)
 gpu_memory = Gauge(
     "endpoint_gpu_memory_bytes",
     "Memory of a GPU, in use and in all.",
