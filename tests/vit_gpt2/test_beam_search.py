@@ -208,10 +208,7 @@ def test_size_that_cannot_be_captured_is_logged_and_shown(captured, caplog):
     assert captured([8, 2, 1]).details == "CUDA graphs for 8, 2, 1 images"
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["No CUDA graph for 4 images: CUDA out of memory."]
-    captioner = captured([])
-    assert captioner.details == ""  # on a CPU
-    captioner.device = torch.device("cuda")
-    assert captioner.details == "No CUDA graph was captured"
+    assert captured([]).details == "No CUDA graph"
 
 
 @pytest.mark.parametrize(
