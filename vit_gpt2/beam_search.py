@@ -237,7 +237,7 @@ class SlotCache:
 
 
 class RowCache:
-    """The keys and values of the decoder's self-attention on a GPU: a row for each beam.
+    """The keys and values of the decoder's self-attention on a GPU: one row a beam.
 
     When beams are reordered, one kernel copies the rows of all layers. In exchange, no
     attention needs a mask, and c_attn writes its results where they stay: this takes

@@ -60,7 +60,7 @@ class PackedLinear:
     """One or more linear layers with the same input, joined into one."""
 
     def __init__(self, *layers: Any, multiple: int = 1) -> None:
-        """Join the layers; pad the outputs to a multiple, as if their bias were -inf."""
+        """Join the layers; pad their outputs to a multiple, with a bias of -inf."""
         # GPT-2 has Conv1D layers: linear layers whose weight is transposed.
         weights = [x.weight if isinstance(x, nn.Linear) else x.weight.T for x in layers]
         self.weight = weights[0] if len(weights) == 1 else torch.cat(weights)
