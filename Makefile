@@ -17,9 +17,10 @@ run: .venv/installed
 	[ -z "$$model" ] || export ENDPOINT_MODEL="$$model"; \
 	exec $(POETRY) run flask run --port $(PORT)
 
-# The coverage report stands above pytest's last line.
+# The coverage report stands above pytest's last line. After a swap it sets no limit,
+# because the tests do not run your model.
 test: .venv/tested
-	$(POETRY) run pytest --cov
+	$(POETRY) run pytest --cov $(if $(wildcard demo),,--cov-fail-under=0)
 
 lint: .venv/tested
 	$(POETRY) run pre-commit run --all-files
