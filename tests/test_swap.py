@@ -35,8 +35,8 @@ class Model:
 
 # They start many servers. They are collected but not run, which would take minutes.
 SLOW_TESTS = (
-    *("stress", "gunicorn_worker", "test_app", "test_developer", "test_init"),
-    *("test_openapi", "test_page", "test_weights"),
+    *("stress", "gunicorn_worker", "test_developer", "test_init", "test_openapi"),
+    "test_page",
 )
 LINTERS = (
     ("black", "--check", "."),
