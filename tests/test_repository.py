@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from endpoint.settings import Settings
 from tests.support.server import ROOT
 
 TRACKED = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).split()
@@ -41,6 +40,9 @@ READING_PATH = (
 PROJECTS = ("pyproject.toml", "extras/pyproject.toml")
 LOCKS = ("poetry.lock", "extras/poetry.lock")
 EXAMPLES = [path for path in PYTHON if re.fullmatch(r"examples/\w+\.py", path)]
+limit = pytest.mark.skipif(
+    not (ROOT / "demo").is_dir(), reason="after a swap, the code may be of any size"
+)
 
 
 def module_name(path: str) -> str:
@@ -78,6 +80,7 @@ def imported_packages(path: str) -> set[str]:
     return {name.partition(".")[0] for name in imports(path)}
 
 
+@limit
 def test_reading_path_is_short():
     lines = {name: count_lines(f"endpoint/{name}.py") for name in READING_PATH}
     assert sum(lines.values()) <= 1000, lines
@@ -88,11 +91,13 @@ def test_reading_path_is_short():
     assert sum(lines.values()) <= 1520, lines
 
 
+@limit
 def test_endpoint_is_short():
     lines = {p: count_lines(p) for p in PYTHON if p.startswith("endpoint/")}
     assert sum(lines.values()) <= 1580, lines
 
 
+@limit
 @pytest.mark.parametrize(
     "path, most",
     [
@@ -105,6 +110,7 @@ def test_file_is_short(path, most):
     assert count_lines(path) <= most
 
 
+@limit
 @pytest.mark.parametrize("path", PRODUCT)
 def test_functions_and_classes_are_short(path):
     limits = {ast.FunctionDef: 25, ast.AsyncFunctionDef: 25, ast.ClassDef: 120}
@@ -113,10 +119,7 @@ def test_functions_and_classes_are_short(path):
             assert node.end_lineno - node.lineno + 1 <= most, node.name
 
 
-def test_readme_is_short():
-    assert len(read("README.md").splitlines()) <= 160
-
-
+@limit
 def test_root_has_few_files():
     assert len([path for path in FILES if "/" not in path]) <= 20
 
@@ -144,6 +147,7 @@ def test_tests_import_nothing_of_the_benchmarks(path):
 
 
 # A swap replaces endpoint/model.py. Its tests are in tests/vit_gpt2/, which it deletes.
+@limit
 @pytest.mark.parametrize(
     "path",
     [p for p in PRODUCT if "__init__" not in p and p != "endpoint/model.py"],
@@ -151,25 +155,6 @@ def test_tests_import_nothing_of_the_benchmarks(path):
 def test_every_module_has_its_test_file(path):
     folder, _, name = path.rpartition("/")
     assert (ROOT / "tests" / folder / f"test_{name}").is_file(), path
-
-
-def documentation() -> str:
-    paths = ["README.md", *(p for p in FILES if re.fullmatch(r"docs/.*\.md", p))]
-    return "\n".join(map(read, paths))
-
-
-@pytest.mark.parametrize("name", Settings.model_fields)
-def test_every_setting_is_documented(name):
-    assert f"| `ENDPOINT_{name.upper()}` |" in documentation()
-
-
-def test_every_main_dependency_has_its_reason():
-    text = read("pyproject.toml")
-    section = text[text.index("dependencies = [") : text.index("[dependency-groups]")]
-    names = re.findall(r'"([a-z-]+)>=', section)
-    assert len(names) > 10
-    table = re.findall(r"^\| (`.+`) \| ", read("docs/development.md"), re.M)
-    assert {f"`{name}`" for name in names} <= set(", ".join(table).split(", "))
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -206,9 +191,23 @@ def pick(values: dict, *names: str) -> dict:
     return {name: values[name] for name in names if name in values}
 
 
+# The groups of a folder are not installed once a swap has deleted it.
+FOLDERS = {
+    "demo": "demo",
+    "examples": "examples",
+    "deploy": "deploy",
+    "runpod": "deploy",
+}
+GROUPS = {group for group, folder in FOLDERS.items() if (ROOT / folder).is_dir()}
+GROUPS |= {"main", "dev", "browser"}
+
+
 def versions(lock: Path) -> dict[str, str]:
-    packages = tomllib.loads(lock.read_text())["package"]
-    return {package["name"]: package["version"] for package in packages}
+    return {
+        package["name"]: package["version"]
+        for package in tomllib.loads(lock.read_text())["package"]
+        if GROUPS.intersection(package["groups"])
+    }
 
 
 def differences(folder: Path) -> set[str]:
@@ -230,7 +229,7 @@ def test_extras_get_the_versions_of_the_server(tmp_path):
     lock.write_text(
         re.sub('^version = ".+"', 'version = "0"', lock.read_text(), 0, re.M)
     )
-    assert "numpy" in differences(tmp_path)
+    assert "click" in differences(tmp_path)
     subprocess.check_call([sys.executable, tmp_path / "extras" / "agree.py"])
     assert differences(tmp_path) == set()
     after = versions(lock)

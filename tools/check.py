@@ -24,7 +24,7 @@ from PIL import Image
 from werkzeug.exceptions import HTTPException
 
 from endpoint.files import File, data_uri, media_type
-from endpoint.model_info import Model, ModelInfo, check_class, load_model
+from endpoint.model_info import Model, ModelInfo, check_class, load_model, predict
 from endpoint.responses import to_answer
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
@@ -234,14 +234,7 @@ class ModelChecks:
 
     def answers(self, inputs: list[Any]) -> tuple[list[Any], float]:
         """Return the answers of a batch and the seconds that predict took."""
-        outputs, seconds = self.step("predict", self.model.predict, inputs)
-        rule = "it must return a list with one output for each input."
-        if isinstance(outputs, str | bytes | dict) or not hasattr(outputs, "__len__"):
-            kind = type(outputs).__name__
-            raise Problem(f"predict returned an object of type {kind}: {rule}")
-        if len(outputs) != len(inputs):
-            length = f"of length {len(outputs)} for one of length {len(inputs)}"
-            raise Problem(f"predict returned a list {length}: {rule}")
+        outputs, seconds = self.step("predict", predict, self.model, inputs)
         answers = [self.step("encode", self.model.encode, each)[0] for each in outputs]
         for answer in answers:
             check_answer(answer)

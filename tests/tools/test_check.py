@@ -77,16 +77,15 @@ ATTRIBUTES = [
 WIDTHS = "[width * self.scale for width, height in sizes]"
 WIDTH = '{"width": number}'
 PILLOW = "__import__('PIL.Image').Image.open(__import__('io').BytesIO(upload.data))"
-ONE_EACH = "it must return a list with one output for each input"
 # Part of the good file, what replaces it, and what is reported then.
 MISTAKES = {
-    "one output": (WIDTHS, "str(sizes)", f"an object of type str: {ONE_EACH}"),
-    "too few": (WIDTHS, "sizes[:1]", f"length 1 for one of length 2: {ONE_EACH}"),
+    "one output": (WIDTHS, "str(sizes)", "predict returned a str, not a list"),
+    "too few": (WIDTHS, "sizes[:1]", "1 outputs for 2 inputs: return one for"),
     "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "order: output 1 of 3 belongs to"),
     "others": (WIDTHS, "[max(sizes)[0] + len(sizes)] * len(sizes)", "the other inputs"),
-    "only one": (WIDTHS, f"len(sizes) < 5 and {WIDTHS}", "object of type bool"),
+    "only one": (WIDTHS, f"len(sizes) < 5 and {WIDTHS}", "returned a bool, not"),
     "raises": (WIDTHS, "[1 / 0]", "fails at line 15 of .*py, return .1 / 0.: ZeroDiv"),
-    "no list": (WIDTHS, "iter(sizes)", "an object of type list_iterator"),
+    "no list": (WIDTHS, "iter(sizes)", "returned a list_iterator, not a list"),
     "no dict": (WIDTH, "number", "encode returned an object of type int"),
     "nothing": (WIDTH, "{}", "encode returned an empty dict"),
     "no JSON": (WIDTH, '{"size": {number}}', '"size" of type set, which is not JSON'),

@@ -1,6 +1,6 @@
 """Tens of thousands of requests, and the memory, threads and files of the server.
 
-`python -m tests.stress.soak` sends 50,000 images of mixed sizes to the bundled model,
+`python -m tests.demo.soak` sends 50,000 images of mixed sizes to the bundled model,
 one in fifty of them corrupt, and writes `soak.json` and `soak.png` to benchmarks/.
 """
 
