@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import statistics
+import subprocess
 import threading
 import time
 from argparse import Namespace
@@ -281,6 +283,72 @@ def test_command_is_measured_beside_the_model_alone(tmp_path):
     }
     text = report.command_section("command", results, tmp_path)
     assert f"| sleeping | {found['loop']:.1f} |" in text
+
+
+# Stands for Python with a GPU: it writes what it is called with, and fails on request.
+PYTHON = """#!/bin/bash
+echo "$@" >>"$OUT/calls"
+[[ "$*" != *"$FAILS"* ]]
+"""
+
+
+@pytest.fixture
+def gpu_steps(tmp_path):
+    """Return a function that runs steps of gpu.sh: its status, calls and output."""
+    python, calls = tmp_path / "python", tmp_path / "out" / "calls"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    calls.parent.mkdir()
+    folders = {"OUT": calls.parent, "CHECKPOINT": tmp_path / "full"}
+
+    def steps(*names, fails="nothing"):
+        calls.write_text("")
+        script = ["bash", ROOT / "benchmarks" / "gpu.sh", *names]
+        variables = {"PYTHON": python, "FAILS": fails, **folders}
+        environment = {name: str(value) for name, value in variables.items()}
+        done = subprocess.run(
+            script, env=os.environ | environment, capture_output=True, text=True
+        )
+        return done.returncode, calls.read_text().splitlines(), done.stdout
+
+    return steps
+
+
+def test_gpu_script_runs_all_steps_and_skips_finished_ones(gpu_steps):
+    status, calls, _ = gpu_steps()
+    assert (status, len(calls)) == (0, 9) and "tools.gpu_check" in calls[0]
+    status, calls, output = gpu_steps()
+    assert (status, calls) == (0, [])
+    assert "engine: done before; to repeat it" in output
+    status, calls, _ = gpu_steps("=engine", "tests")
+    assert len(calls) == 1 and "benchmarks.engine" in calls[0]
+
+
+def test_gpu_script_repeats_a_step_that_failed(gpu_steps):
+    status, calls, _ = gpu_steps("engine", "tests", fails="benchmarks.engine")
+    assert (status, len(calls)) == (1, 2)
+    status, calls, _ = gpu_steps("engine", "tests")
+    assert (status, len(calls)) == (0, 1) and "benchmarks.engine" in calls[0]
+
+
+def test_gpu_script_measures_nothing_on_a_sick_gpu(gpu_steps):
+    status, calls, output = gpu_steps(fails="gpu_check")
+    assert (status, len(calls)) == (1, 1)
+    assert "doctor: status 1" in output
+
+
+def test_gpu_script_refuses_an_unknown_step(gpu_steps):
+    status, calls, output = gpu_steps("engines")
+    assert (status, calls) == (1, []) and "Unknown step: engines." in output
+
+
+def test_gpu_script_measures_only_servers_that_exist():
+    lines = (ROOT / "benchmarks" / "gpu.sh").read_text().splitlines()
+    measured = [line.split(") measure ")[1] for line in lines if ") measure " in line]
+    names = [name for line in measured for name in line.split()[1:-1]]
+    assert len(measured) == 4 and len(names) > 15
+    for name in names:
+        servers.parse_name(name)
 
 
 def test_arithmetic_of_one_caption_is_58_gflop():
