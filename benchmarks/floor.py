@@ -2,11 +2,11 @@
 
 `python -m benchmarks.floor` starts four servers and sends the same upload to one after
 the other, round after round: a WSGI application in gunicorn's own thread worker that
-answers at once, one that reads the upload first, and this endpoint with a model that
-decodes nothing and sleeps, with the upload as the body and in a form. The cost is the
-CPU time of all processes of the server for each request, which other processes on the
-machine disturb less than the requests per second. It also compares the answers and the
-memory of one, two and four workers with the bundled model.
+answers at once, one that reads the upload first, Flask that does the same, and this
+endpoint with a model that decodes nothing and sleeps. The cost is the CPU time of all
+processes of the server for each request, which other processes on the machine disturb
+less than the requests per second. It also compares the answers and the memory of one,
+two and four workers with the bundled model.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from tests.support.server import ROOT
 FLOOR = {  # row of the table: server, field of the form
     "no-op": ("noop-unread", None),
     "upload-reading no-op": ("noop-reading", None),
+    "upload-reading no-op in Flask": ("noop-flask", None),
     "ours, body": ("ours-asleep", None),
     "ours, form": ("ours-asleep", "file"),
 }

@@ -1,7 +1,9 @@
-"""The least that a server can do: two WSGI applications, and a model that sleeps."""
+"""The least that a server can do: WSGI applications, and a model that sleeps."""
 
 import time
 from typing import Any
+
+import flask
 
 from endpoint.uploads import Upload
 
@@ -19,6 +21,15 @@ def read_upload(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     """Read the request's body and answer."""
     environ["wsgi.input"].read()
     return noop(environ, start_response)
+
+
+flask_app = flask.Flask(__name__)
+
+
+@flask_app.post("/")
+def read_with_flask() -> flask.Response:
+    flask.request.get_data()
+    return flask.Response("asleep\n", mimetype="text/plain")
 
 
 class Model:

@@ -63,6 +63,7 @@ KINDS = {
     "ours-asleep": Kind(GUNICORN, "gunicorn", **OURS | {"environment": WIDE | ASLEEP}),
     "ours-2-workers": Kind(f"{GUNICORN} --workers 2", "gunicorn", **OURS),
     "ours-4-workers": Kind(f"{GUNICORN} --workers 4", "gunicorn", **OURS),
+    "noop-flask": Kind(f"{GUNICORN}{THREADS}:flask_app", "gunicorn", environment=PATH),
     # The folder has no gunicorn.conf.py.
     "plain": Kind(f"{GUNICORN} plain:app", "gunicorn"),
     "litserve": Kind("litserve_.py", "litserve"),

@@ -270,6 +270,14 @@ def test_floor_is_measured_and_shown(tmp_path):
     assert "| 3 | 700 | 200 | 5.0 | 1 of 2 |" in text
 
 
+@pytest.mark.parametrize("share, counts", [(0.05, True), (0.9, False)])
+def test_report_says_whether_a_machine_was_quiet(share, counts):
+    (line,) = report.describe_busy([0.0, share])
+    assert f"0% to {share:.0%} of the cores" in line
+    assert ("only show that the measurement works" in line) != counts
+    assert report.describe_busy([]) == []
+
+
 def test_command_is_measured_beside_the_model_alone(tmp_path):
     folder, output = tmp_path / "images", tmp_path / "answers.jsonl"
     command.draw_images(folder, 128)
