@@ -7,7 +7,7 @@ PACKAGES ?=
 GROUP ?=
 POETRY ?= .poetry/bin/poetry
 
-.PHONY: run test lint bench add extras lock
+.PHONY: run test lint bench gpu-check add extras lock
 # tools.prefetch downloads the model's weights. It prints "demo" where it cannot, and
 # nothing where the model file finds its weights itself.
 run: .venv/installed
@@ -55,6 +55,11 @@ bench: .bench/installed
 	.bench/bin/python -m benchmarks.exact --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.captions
 	.bench/bin/python -m benchmarks.report
+
+# Check the GPU, its driver and torch, and time the model: the bundled one without MODEL.
+gpu-check: .venv/installed
+	@[ -z "$(MODEL)" ] || export ENDPOINT_MODEL="$(MODEL)"; \
+	exec $(POETRY) run python -m tools.gpu_check
 
 .venv/installed: poetry.lock $(filter .poetry/%,$(POETRY))
 	$(POETRY) env use $(python)

@@ -31,7 +31,7 @@ def main() -> None:
     options = parse()
     if options.loop:
         return print(measure_loop(options.loop))
-    write(measure(options), options.output)
+    measure(options)
     print(f"Wrote {options.output}.")
 
 
@@ -45,29 +45,29 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(options: argparse.Namespace) -> dict:
+def measure(options: argparse.Namespace) -> None:
+    """Measure all rounds; the output is written after each model."""
+    results = {
+        "kind": "command",
+        "settings": {"images": options.images, "rounds": options.rounds},
+        "machine": machine.describe(),
+    }
     models = {"sleeping": (SLEEPING, "demo"), "bundled": (OURS, "demo")}
     if options.checkpoint:
         models["checkpoint"] = (OURS, str(options.checkpoint.absolute()))
     with TemporaryDirectory() as temporary:
         folder, output = Path(temporary, "images"), Path(temporary, "answers.jsonl")
         draw_images(folder, options.images)
-        rounds = [
-            {
-                name: measure_round(*model, folder, output)
-                for name, model in models.items()
-            }
-            for _ in range(options.rounds)
-        ]
-    for name, each in (figures := median(rounds)).items():
-        print(name, ", ".join(f"{key} {value:.2f}" for key, value in each.items()))
-    return {
-        "kind": "command",
-        "settings": {"images": options.images, "rounds": options.rounds},
-        "machine": machine.describe(),
-        "rounds": rounds,
-        "median": figures,
-    }
+        rounds: list[dict] = []
+        for _ in range(options.rounds):
+            rounds.append({})
+            for name, model in models.items():
+                rounds[-1][name] = measure_round(*model, folder, output)
+                print(name, rounds[-1][name], flush=True)
+                write(
+                    results | {"rounds": rounds, "median": median(rounds)},
+                    options.output,
+                )
 
 
 def draw_images(folder: Path, count: int) -> None:

@@ -1,7 +1,10 @@
-"""Clients in a closed loop to the throughput and latency of a server.
+"""Clients in a closed or an open loop to the throughput and latency of a server.
 
-tests/support/load.py has loops that send a fixed list and keep every answer; this one
-sends for some seconds, from several processes, and keeps only counts.
+In a closed loop, each client sends its next request after its last answer. In an open
+loop, requests arrive at random times at a given rate, however slow the answers are.
+
+tests/support/load.py has loops that send a fixed list and keep every answer; these
+send for some seconds, the closed one from several processes, and keep only counts.
 """
 
 import asyncio
@@ -14,11 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from multiprocessing import get_context
+from random import Random
 
 from tests.support.load import Connection
 
 TIMEOUT = 900  # seconds; slow answers to many clients are no errors
 ERROR_PAUSE = 0.1  # seconds until a client that got an error sends its next request
+LAST_WAIT = 60  # seconds after an open loop in which its last answers may arrive
 BOUNDARY = "benchmark"
 
 
@@ -29,6 +34,7 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     captions: Counter = field(default_factory=Counter)  # of (image number, caption)
     errors: Counter = field(default_factory=Counter)  # of statuses or exceptions
+    lags: list[float] = field(default_factory=list)  # seconds that sending was late
     began: float = 0.0
     ended: float = 0.0
 
@@ -46,9 +52,13 @@ class Tally:
             "answers": len(self.seconds),
             "per_second": len(self.seconds) / max(self.ended - self.began, 1e-9),
             "p50_seconds": statistics.median(ordered),
-            "p99_seconds": ordered[min(int(0.99 * len(ordered)), len(ordered) - 1)],
+            "p99_seconds": percentile(ordered, 0.99),
             "errors": dict(self.errors),
         }
+
+
+def percentile(ordered: list[float], share: float) -> float:
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 def make_request(
@@ -76,25 +86,39 @@ def parse_caption(body: bytes) -> str:
     return text
 
 
+async def send(
+    connection: Connection,
+    request: bytes,
+    number: int,
+    started: float,
+    tally: Tally,
+    timeout: float = TIMEOUT,
+) -> bool:
+    """Send a request and count its answer, whose time counts from `started`."""
+    try:
+        async with asyncio.timeout(timeout):
+            status, _, body = await connection.send(request)
+    except (OSError, ValueError, IndexError) as error:
+        status, body = type(error).__name__, b""
+    tally.ended = time.monotonic()
+    is_good = status == 200 and bool(parse_caption(body))
+    if is_good:
+        tally.seconds.append(tally.ended - started)
+        tally.captions[number, parse_caption(body)] += 1
+    else:
+        tally.errors[str(status)] += 1
+        connection.close()
+    return is_good
+
+
 async def send_until(port: int, requests: list[bytes], turns, deadline: float) -> Tally:
     """Send one request after another until the deadline."""
     tally, connection = Tally(began=time.monotonic()), Connection(port)
     while not tally.ended or time.monotonic() < deadline:
         number = next(turns) % len(requests)
         started = time.monotonic()
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                status, _, body = await connection.send(requests[number])
-        except (OSError, ValueError, IndexError) as error:
-            status, body = type(error).__name__, b""
-        tally.ended = time.monotonic()
-        if status == 200 and parse_caption(body):
-            tally.seconds.append(tally.ended - started)
-            tally.captions[number, parse_caption(body)] += 1
-            continue
-        tally.errors[str(status)] += 1
-        connection.close()
-        await asyncio.sleep(ERROR_PAUSE)
+        if not await send(connection, requests[number], number, started, tally):
+            await asyncio.sleep(ERROR_PAUSE)
     connection.close()
     return tally
 
@@ -132,3 +156,51 @@ def measure(
         for part in parts:
             total.add(part.result())
     return total
+
+
+def draw_arrivals(rate: float, seconds: float, seed: int = 0) -> list[float]:
+    """Return the times of a Poisson process, in seconds after its start."""
+    random, times, now = Random(seed), [], 0.0
+    while (now := now + random.expovariate(rate)) < seconds:
+        times.append(now)
+    return times
+
+
+async def send_at(port: int, requests: list[bytes], arrivals: list[float]) -> Tally:
+    """Send a request at each of the times, in seconds from now.
+
+    The time of an answer counts from the planned time, also where the request was sent
+    later. Requests that wait share no connection.
+    """
+    tally, idle = Tally(began=time.monotonic()), []
+
+    async def send_one(number: int, planned: float) -> None:
+        connection = idle.pop() if idle else Connection(port)
+        timeout = tally.began + arrivals[-1] + LAST_WAIT - time.monotonic()
+        await send(connection, requests[number], number, planned, tally, timeout)
+        idle.append(connection)
+
+    async with asyncio.TaskGroup() as group:
+        for position, planned in enumerate(arrivals):
+            planned += tally.began
+            await asyncio.sleep(planned - time.monotonic())
+            tally.lags.append(time.monotonic() - planned)
+            group.create_task(send_one(position % len(requests), planned))
+    for connection in idle:
+        connection.close()
+    return tally
+
+
+def measure_open(port: int, requests: list[bytes], rate: float, seconds: float) -> dict:
+    """Let requests arrive at a rate (per second) and wait for their last answers.
+
+    Also returns the number of requests, the seconds that the last answer took after the
+    last arrival, and the 99th percentile of the seconds that requests were sent late.
+    """
+    arrivals = draw_arrivals(rate, seconds)
+    tally = asyncio.run(send_at(port, requests, arrivals))
+    return tally.summary() | {
+        "requests": len(arrivals),
+        "drain_seconds": tally.ended - tally.began - arrivals[-1],
+        "p99_lag_seconds": percentile(sorted(tally.lags), 0.99),
+    }

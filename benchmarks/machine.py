@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
@@ -47,6 +48,26 @@ def query_gpu(query: str) -> str | None:
     with suppress(OSError, subprocess.SubprocessError):
         return subprocess.check_output(command, text=True, timeout=20).strip() or None
     return None
+
+
+def measure_busy(seconds: float = 1.0) -> float | None:
+    """Return the share of the cores that all processes use, None except on Linux.
+
+    While nothing is measured, this is how much others disturb the measurements.
+    """
+    with suppress(OSError):
+        before = read_cpu_times()
+        time.sleep(seconds)
+        total, idle = (b - a for a, b in zip(before, read_cpu_times()))
+        return 1 - idle / total
+    return None
+
+
+def read_cpu_times() -> tuple[int, int]:
+    """Return the time of all cores since the start, and how much of it they idled."""
+    line = Path("/proc/stat").read_text().partition("\n")[0]
+    times = [int(number) for number in line.split()[1:9]]  # the last: stolen time
+    return sum(times), times[3] + times[4]
 
 
 def package_versions() -> dict[str, str]:

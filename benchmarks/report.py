@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 OURS = "ours"
+MAX_BUSY = 0.2  # of the cores that others may use during a measurement that counts
 LOOPS = ("generate-fp32", "generate-bf16")  # transformers without HTTP
 NOT_PEERS = ("noop", *LOOPS)
 COLOURS = {
@@ -309,6 +310,127 @@ def exact_section(name: str, results: dict, _folder: Path) -> str:
     return section(name, text, results, table(head, rows))
 
 
+def open_loop_section(name: str, results: dict, folder: Path) -> str:
+    servers = results["servers"]
+    plot_open_loop(servers, folder / f"{name}.png")
+    closed = {server: each["closed"] for server, each in servers.items()}
+    counts = sorted({count for steps in closed.values() for count in steps}, key=int)
+    head = ["server", *(f"clients: {count}; images/s, p50, p99" for count in counts)]
+    rows = [
+        [server, *(format_step(steps.get(count)) for count in counts)]
+        for server, steps in closed.items()
+        if steps
+    ]
+    parts = [open_loop_table(servers), "", describe_noise(servers)]
+    parts += [f"![seconds until the answer by the rate of requests]({name}.png)", ""]
+    parts += ["The endpoint in a closed loop, with its delay and without:", ""]
+    text = (
+        "Requests that arrive at random times at a given rate, with p50 and p99 from "
+        "the planned time to the answer.\nThe rate in bold is the first that a server "
+        f"did not keep up with: p99 was more than {results['settings']['limit']} s, or "
+        "a request failed."
+    )
+    return section(name, text, results, *parts, table(head, rows))
+
+
+def open_loop_table(servers: dict) -> str:
+    """Return a row for each server, with p50 and p99 at each rate."""
+    rates = sorted(
+        {rate for each in servers.values() for rate in each["open"]}, key=float
+    )
+    rows = []
+    for server, each in servers.items():
+        cells = [format_waits(each["open"].get(rate)) for rate in rates]
+        rows.append([server, *cells])
+    return table(["server", *(f"{rate}/s" for rate in rates)], rows)
+
+
+def format_waits(step: dict | None) -> str:
+    """Return p50 and p99, in bold with the errors if the server did not keep up."""
+    if not step:
+        return ""
+    waits = ", ".join(format_seconds(step[f"{key}_seconds"]) for key in ("p50", "p99"))
+    if step["keeps_up"]:
+        return waits
+    errors = sum(step["errors"].values())
+    return f"**{waits}{f', {errors} errors' if errors else ''}**"
+
+
+def describe_noise(servers: dict) -> str:
+    """Say how much others used the machine, and which servers failed."""
+    busy = [each["busy_before"] for each in servers.values()]
+    lags = [
+        step["p99_lag_seconds"]
+        for each in servers.values()
+        for step in each["open"].values()
+    ]
+    lines = describe_busy([share for share in busy if share is not None])
+    if lags:
+        lag = format_seconds(max(lags))
+        lines += [f"- At most 1% of the requests were sent more than {lag} late."]
+    for server, each in servers.items():
+        if "error" in each:
+            lines.append(f"- {server}: {each['error'].splitlines()[0]}")
+    return "\n".join(lines) + "\n"
+
+
+def describe_busy(shares: list[float]) -> list[str]:
+    """Say how much others used the machine; [] where that is unknown."""
+    if not shares:
+        return []
+    used = f"{min(shares):.0%} to {max(shares):.0%} of the cores"
+    text = f"- Before the start of a server, other processes used {used}"
+    if max(shares) > MAX_BUSY:
+        return [f"{text}: these figures only show that the measurement works."]
+    return [f"{text}."]
+
+
+def floor_section(name: str, results: dict, _folder: Path) -> str:
+    figures = results["median"]
+    reading = figures["upload-reading no-op"]
+    head = ["server", "requests/s", "p50", "CPU time of a request, ms"]
+    head += ["CPU time / upload-reading no-op"]
+    rows = [
+        [
+            row,
+            f"{found['per_second']:.0f}",
+            format_seconds(found["p50_seconds"]),
+            f"{found['cpu_ms']:.2f}",
+            f"{found['cpu_ms'] / reading['cpu_ms']:.1f}x",
+        ]
+        for row, found in figures.items()
+    ]
+    text = (
+        "Small uploads to gunicorn with an application that does nothing, and to the "
+        "endpoint with a model that sleeps for half a millisecond an input.\n"
+        "The upload is french_bulldog.jpg, which no server decodes."
+    )
+    workers = ["", workers_table(results["workers"])]
+    busy = results["busy_before"]
+    note = "\n".join(["", *describe_busy([] if busy is None else [busy])])
+    return section(name, text, results, table(head, rows), note, *workers)
+
+
+def workers_table(workers: dict) -> str:
+    """Return a row for each number of workers: memory and equal captions."""
+    head = ["workers", "memory, MB", "MB for each further worker", "images/s"]
+    head += ["captions as with 1 worker"]
+    (first, *_), rows = workers.values(), []
+    for count, found in workers.items():
+        more = (found["memory_mb"] - first["memory_mb"]) / max(int(count) - 1, 1)
+        same = [pair in first["captions"] for pair in found["captions"]]
+        rows.append(
+            [
+                count,
+                f"{found['memory_mb']:.0f}",
+                "" if found is first else f"{more:.0f}",
+                f"{found['per_second']:.1f}",
+                f"{sum(same)} of {len(same)}",
+            ]
+        )
+    return table(head, rows)
+
+
 SECTIONS: dict[str | None, Callable[[str, dict, Path], str]] = {
     "http": http_section,
     "engine": engine_section,
@@ -316,6 +438,8 @@ SECTIONS: dict[str | None, Callable[[str, dict, Path], str]] = {
     "command": command_section,
     "captions": captions_section,
     "exact": exact_section,
+    "open-loop": open_loop_section,
+    "floor": floor_section,
 }
 
 
@@ -364,6 +488,21 @@ def plot_clients(servers: dict, folder: Path, name: str) -> None:
         counts = client_counts(servers)
         axes.set_xticks([int(count) for count in counts], counts)
         save(figure, folder / f"{name}-{file}.png")
+
+
+def plot_open_loop(servers: dict, path: Path) -> None:
+    """Draw p50 and p99 by the rate of requests, up to the first that is too high."""
+    figure, axes = make_figure("requests per second", "seconds until the answer")
+    for server, each in servers.items():
+        kind = server.split("-")[0]
+        style = {"color": COLOURS.get(kind), "linewidth": 3 if server == OURS else 1.2}
+        style["marker"] = "x" if server == "ours-no-delay" else "o"
+        rates = [float(rate) for rate in each["open"]]
+        for key, line in (("p50", "-"), ("p99", ":")):
+            values = [step[f"{key}_seconds"] for step in each["open"].values()]
+            axes.plot(rates, values, line, label=f"{server} {key}", **style)
+    axes.legend(fontsize=7, ncols=2)
+    save(figure, path)
 
 
 def plot_roofline(results: dict, path: Path) -> None:

@@ -43,12 +43,27 @@ class Kind:
 GUNICORN = "-m gunicorn --bind 127.0.0.1:{port}"
 # Limits so wide that no request is refused: the tests cover refusals.
 WIDE = {"ENDPOINT_QUEUE": "256", "ENDPOINT_DEADLINE": str(load.TIMEOUT)}
+NO_DELAY = {"ENDPOINT_MAX_BATCH_DELAY": "0"}
 OURS = {"path": "/", "folder": ROOT, "environment": WIDE}
+# gunicorn's own thread worker with the settings of gunicorn.conf.py.
+THREADS = " --worker-class gthread --threads 320 --worker-connections 2320"
+THREADS += " --keep-alive 75 benchmarks.floor_apps"
+PATH = {"PYTHONPATH": str(ROOT)}
+ASLEEP = {"ENDPOINT_MODULE": "benchmarks.floor_apps"}
 KINDS = {
     "noop": Kind("-m benchmarks.noop {port}", "asyncio", "/", None, ROOT),
+    "noop-unread": Kind(f"{GUNICORN}{THREADS}:noop", "gunicorn", environment=PATH),
+    "noop-reading": Kind(
+        f"{GUNICORN}{THREADS}:read_upload", "gunicorn", environment=PATH
+    ),
     "ours": Kind(GUNICORN, "gunicorn", **OURS),
+    "ours-no-delay": Kind(
+        GUNICORN, "gunicorn", **OURS | {"environment": WIDE | NO_DELAY}
+    ),
+    "ours-asleep": Kind(GUNICORN, "gunicorn", **OURS | {"environment": WIDE | ASLEEP}),
     "ours-2-workers": Kind(f"{GUNICORN} --workers 2", "gunicorn", **OURS),
     "ours-4-workers": Kind(f"{GUNICORN} --workers 4", "gunicorn", **OURS),
+    "noop-flask": Kind(f"{GUNICORN}{THREADS}:flask_app", "gunicorn", environment=PATH),
     # The folder has no gunicorn.conf.py.
     "plain": Kind(f"{GUNICORN} plain:app", "gunicorn"),
     "litserve": Kind("litserve_.py", "litserve"),

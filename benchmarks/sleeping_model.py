@@ -2,12 +2,11 @@
 
 import time
 
+from benchmarks.floor_apps import SECONDS_PER_INPUT
 from endpoint import model
-
-SECONDS_PER_IMAGE = 0.0005
 
 
 class Model(model.Model):
     def predict(self, images: list) -> list[str]:
-        time.sleep(SECONDS_PER_IMAGE * len(images))
+        time.sleep(SECONDS_PER_INPUT * len(images))
         return ["asleep"] * len(images)

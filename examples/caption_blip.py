@@ -7,6 +7,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGe
 from endpoint import weights
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
+from examples.fast_dtype import fast_dtype
 
 CHECKPOINT = "Salesforce/blip-image-captioning-base"  # on the hub
 REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"
@@ -22,7 +23,8 @@ class Model:
         self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = weights.load(BlipForConditionalGeneration, folder, device)
+        network, dtype = BlipForConditionalGeneration, fast_dtype(device)
+        self.network = weights.load(network, folder, device, dtype=dtype)
 
     def decode(self, upload: Upload) -> np.ndarray:
         image = decode_image(upload)
@@ -31,9 +33,9 @@ class Model:
     @torch.inference_mode()
     def predict(self, images: list[np.ndarray]) -> list[str]:
         pixels = torch.from_numpy(np.stack(images))  # (images, 3, 384, 384)
-        tokens = self.network.generate(
-            pixels.to(self.network.device), max_length=MAX_LENGTH, num_beams=NUM_BEAMS
-        )  # (images, at most 20)
+        pixels = pixels.to(self.network.device, self.network.dtype)
+        options = {"max_length": MAX_LENGTH, "num_beams": NUM_BEAMS}
+        tokens = self.network.generate(pixels, **options)  # (images, at most 20)
         captions = self.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         return [caption.strip() for caption in captions]
 

@@ -10,6 +10,7 @@ from transformers import AutoProcessor, Florence2ForConditionalGeneration
 from endpoint import weights
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
+from examples.fast_dtype import fast_dtype
 
 CHECKPOINT = "florence-community/Florence-2-base"  # on the hub
 REVISION = "00921df66db728a9ceb750f5eca43e5c203a2051"
@@ -26,7 +27,8 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.processor = AutoProcessor.from_pretrained(folder, backend="pil")
-        self.network = weights.load(Florence2ForConditionalGeneration, folder, device)
+        network, dtype = Florence2ForConditionalGeneration, fast_dtype(device)
+        self.network = weights.load(network, folder, device, dtype=dtype)
 
     def decode(self, upload: Upload) -> tuple[Image.Image, tuple[int, int], str]:
         image = decode_image(upload)
@@ -36,7 +38,7 @@ class Model:
     def predict(self, inputs: list[tuple]) -> list[tuple]:
         images, sizes, prompts = zip(*inputs)
         batch = self.processor([*images], [*prompts], padding=True, return_tensors="pt")
-        batch = batch.to(self.network.device)
+        batch = batch.to(self.network.device, self.network.dtype)
         tokens = self.network.generate(**batch, max_new_tokens=256, num_beams=3)
         return list(zip(self.processor.batch_decode(tokens), prompts, sizes))
 

@@ -11,6 +11,7 @@ from transformers.utils import logging
 from endpoint import weights
 from endpoint.uploads import Upload
 from examples.decode_audio import decode_audio
+from examples.fast_dtype import fast_dtype
 
 CHECKPOINT = "openai/whisper-base"  # on the hub; detects the language
 REVISION = "e37978b90ca9030d5170a5c07aadb050351a65bb"
@@ -34,7 +35,8 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         self.processor = AutoProcessor.from_pretrained(folder)
-        self.network = weights.load(WhisperForConditionalGeneration, folder, device)
+        network, dtype = WhisperForConditionalGeneration, fast_dtype(device)
+        self.network = weights.load(network, folder, device, dtype=dtype)
 
     def decode(self, upload: Upload) -> np.ndarray:
         return decode_audio(upload, RATE, MAX_SECONDS)
@@ -43,7 +45,8 @@ class Model:
     def predict(self, recordings: list[np.ndarray]) -> list[str]:
         options = {"return_attention_mask": True, "return_tensors": "pt"}
         features = self.processor(recordings, sampling_rate=RATE, **options)
-        features = features.to(self.network.device)  # (recordings, 80, 3000)
+        # (recordings, 80, 3000)
+        features = features.to(self.network.device, self.network.dtype)
         tokens = self.network.generate(**features)
         return self.processor.batch_decode(tokens, skip_special_tokens=True)
 

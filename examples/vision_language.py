@@ -7,6 +7,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from endpoint import weights
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
+from examples.fast_dtype import fast_dtype
 
 CHECKPOINT = "HuggingFaceTB/SmolVLM-256M-Instruct"  # on the hub
 REVISION = "7e3e67edbbed1bf9888184d9df282b700a323964"
@@ -27,9 +28,8 @@ class Model:
         self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
         options = {"backend": "pil", "padding_side": "left"}
         self.processor = AutoProcessor.from_pretrained(folder, **options)
-        dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        network = weights.load(AutoModelForImageTextToText, folder, device, dtype=dtype)
-        self.network = network
+        network, dtype = AutoModelForImageTextToText, fast_dtype(device)
+        self.network = weights.load(network, folder, device, dtype=dtype)
 
     def decode(self, upload: Upload) -> tuple:
         content = [{"type": "image"}, {"type": "text", "text": upload.fields.prompt}]

@@ -5,7 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from endpoint.uploads import Upload
 from tests.examples.serving import (
     PAGE,
     assert_batch_equals_singles,
@@ -57,6 +59,19 @@ def test_batch_equals_single_recordings(served, tmp_path):
     pitches = (180, 2500, 1700, 250)
     files = [record(tmp_path / f"{x}.flac", x, x / 2000) for x in pitches]
     assert_batch_equals_singles(served, files)
+
+
+def test_audio_is_transcribed_in_bfloat16(served, tmp_path, monkeypatch):
+    from examples import transcribe
+
+    monkeypatch.setattr(transcribe, "fast_dtype", lambda device: torch.bfloat16)
+    monkeypatch.setenv("ENDPOINT_MODEL", str(served.model))
+    model = transcribe.Model("cpu")
+    assert model.network.dtype == torch.bfloat16
+    tones = [record(tmp_path / f"{pitch}.wav", pitch) for pitch in (220, 2200)]
+    inputs = [model.decode(Upload(tone.read_bytes())) for tone in tones]
+    answers = [model.encode(text)["text"] for text in model.predict(inputs)]
+    assert answers == ["low", "high"]
 
 
 def test_bad_audio_is_refused(served, tmp_path):
