@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 from benchmarks import images, load, machine
 from benchmarks.measurements import RESULTS, write
 from benchmarks.servers import Server, ServerFailed, missing_package
+from endpoint.network import fast_dtype
 from tests.support import random_checkpoint
-from vit_gpt2.layers import fast_dtype
 
 OURS = ("ours", "ours-no-delay")
 PEERS = ("litserve", "bentoml", "mosec", "ray")

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from endpoint import responses, telemetry
 from endpoint.authorize import authorize
 from endpoint.batcher import Batcher, State
+from endpoint.gpu import gpu_status, observe_gpu
 from endpoint.jobs import Job, NotReady
 from endpoint.openapi import render_openapi
 from endpoint.uploads import Upload, parse_uploads, usage
@@ -98,13 +99,14 @@ def ping() -> tuple[str, int]:
 def health() -> tuple[dict[str, Any], int]:
     """Return the state with its reason; 503 unless ready, for readiness probes."""
     state, reason = batcher().health()
-    body = {"state": state, "reason": reason} | batcher().info.to_json()
-    return body | batcher().gpu(), 200 if state == State.READY else 503
+    info = batcher().info
+    body = {"state": state, "reason": reason} | info.to_json() | gpu_status(info.device)
+    return body, 200 if state == State.READY else 503
 
 
 @routes.get("/metrics")
 def metrics() -> Response:
-    telemetry.observe_gpu(batcher().info.device or "", batcher().gpu())
+    observe_gpu(batcher().info.device)
     return Response(telemetry.metrics(), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from endpoint import jobs, telemetry
 from endpoint.cache import Cache
-from endpoint.device import gpu_status, is_fatal
+from endpoint.gpu import is_fatal
 from endpoint.jobs import Job, JobQueue
 from endpoint.model_info import Model, ModelInfo, predict
 from endpoint.settings import EXIT_BOOT_FAILED, Settings
@@ -152,10 +152,6 @@ class Batcher:
             return State.FAILED, "The model thread does not run in this process"
         return self.state, self.reason
 
-    def gpu(self) -> dict[str, Any]:
-        """Return what `gpu_status` does, once the model is loaded."""
-        return gpu_status(self.info.device) if self.state == State.READY else {}
-
     def refusal(self) -> jobs.NotReady | None:
         """Return why an input would be refused now, None if it would be accepted."""
         state, reason = self.health()
@@ -215,13 +211,11 @@ class Batcher:
         self.model, self.info = self._load()
         self.runner.max_batch = self.runner.max_batch or self.info.max_batch
         for example in reversed(self.info.example):
-            input = self.model.decode(example)
-            [self.example_output] = predict(self.model, [input])
+            [self.example_output] = predict(self.model, [self.model.decode(example)])
             self.runner.example = example
         self.state, self.reason = State.READY, "The model is ready"
         telemetry.ready.set(1)
-        version = self.info.name, self.info.revision or ""
-        telemetry.model_info.labels(*version).set(1)
+        telemetry.model_info.labels(self.info.name, self.info.revision or "").set(1)
 
     def _watch(self) -> None:
         """End the process once health reports a failure that nothing else noticed."""

@@ -1,28 +1,14 @@
-"""The device a model is loaded on, and the errors after which a GPU cannot be used.
-
-No framework is imported here: the model's own may be another one than torch.
-"""
+"""The device a model is loaded on, found without importing a framework."""
 
 import ctypes
 import logging
 import os
-import re
-import sys
 from pathlib import Path
-from typing import Any
 
 log = logging.getLogger(__name__)
 
 # One of these files exists where a GPU is connected: in Linux, and in Windows' WSL.
 GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
-# After one of these errors, every later CUDA call of the process fails. Most are marked
-# so in NVIDIA's documentation of cudaError_t; torch has the code in `error_code`.
-FATAL_CODES = {214, 220, 226, 700, 702, 709, 710, *range(714, 720), 721, 810, 911, 999}
-FATAL_WORDS = re.compile(
-    "device-side assert triggered|illegal memory access|illegal instruction|"
-    "misaligned address|invalid program counter|hardware stack error|"
-    "unspecified launch failure|launch timed out|uncorrectable|GPU is lost"
-)
 
 
 def find_device(wanted: str = "") -> str:
@@ -66,25 +52,3 @@ def is_gpu_connected() -> bool:
     """Return whether there is a GPU that CUDA_VISIBLE_DEVICES does not hide."""
     is_hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return not is_hidden and any(Path(file).exists() for file in GPU_FILES)
-
-
-def is_fatal(error: BaseException) -> bool:
-    """Return whether this process can no longer use the GPU after an error."""
-    code = getattr(error, "error_code", None)
-    return code in FATAL_CODES or bool(FATAL_WORDS.search(repr(error)))
-
-
-def gpu_status(device: str | None) -> dict[str, Any]:
-    """Return a GPU's name, and its memory in use and in all in bytes, as torch knows.
-
-    It is empty for other devices, and for models that do not use torch.
-    """
-    torch = sys.modules.get("torch")
-    if torch is None or not (device or "").startswith("cuda"):
-        return {}
-    try:
-        free, total = torch.cuda.mem_get_info(device)
-        name = torch.cuda.get_device_name(device)
-    except RuntimeError:
-        return {"gpu": "does not answer"}
-    return {"gpu": name, "gpu_memory_used": total - free, "gpu_memory": total}

@@ -4,11 +4,11 @@ import numpy as np
 from PIL import Image
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import fast_dtype, load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 from vit_gpt2.beam_search import build_captioner
-from vit_gpt2.layers import fast_dtype
 
 CHECKPOINT = "nlpconnect/vit-gpt2-image-captioning"  # on the Hugging Face hub
 REVISION = "dc68f91c06a1ba6f15268e5b9c13ae7a7c514084"  # a commit of it
@@ -23,10 +23,10 @@ class Model:
 
     def __init__(self, device: str) -> None:
         """Load the weights and the tokenizer."""
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         dtype = fast_dtype(device)
-        network = weights.load(VisionEncoderDecoderModel, folder, device, dtype=dtype)
+        network = load(VisionEncoderDecoderModel, folder, device, dtype=dtype)
         self.search = build_captioner(network, NUM_BEAMS, MAX_LENGTH, self.max_batch)
         self.details = self.search.details  # for GET /health
 

@@ -25,27 +25,11 @@ cache = Counter("endpoint_cache", "Inputs found in the cache or not.", ["result"
 batch_splits = Counter("endpoint_batch_splits", "Batches split in half.", ["reason"])
 queue_size = LiveSum("endpoint_queue_size", "Inputs that are decoded or wait.")
 ready = LiveSum("endpoint_ready", "Processes whose model is ready.")
-model_info = LiveSum(
-    "endpoint_model_info", "Processes of a model.", ["name", "revision"]
-)
-gpu_memory = Gauge(
-    "endpoint_gpu_memory_bytes",
-    "Memory of a GPU, in use and in all.",
-    ["device", "gpu", "part"],
-    multiprocess_mode="mostrecent",
-)
+model_info = LiveSum("endpoint_model_info", "Processes.", ["name", "revision"])
 batch_size = Histogram("endpoint_batch_size", "Inputs a batch.", buckets=BATCH_SIZES)
 stage_seconds = Histogram(
     "endpoint_stage_seconds", "Seconds in a stage.", ["stage"], buckets=SECONDS
 )
-
-
-def observe_gpu(device: str, status: dict[str, Any]) -> None:
-    """Set the metric of a GPU's memory from `gpu_status`."""
-    if "gpu_memory" in status:
-        labels = partial(gpu_memory.labels, device, status["gpu"])
-        labels("used").set(status["gpu_memory_used"])
-        labels("total").set(status["gpu_memory"])
 
 
 def metrics() -> str:

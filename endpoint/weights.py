@@ -1,9 +1,8 @@
-"""A model's name to a local folder, and the folder to a loaded network."""
+"""A model's name to a local folder with its weights."""
 
 import json
 import os
 import zipfile
-from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -48,40 +47,6 @@ def resolve(default: str, revision: str | None = None) -> Checkpoint:
     name, _, commit = wanted.partition("@")
     commit = commit or (revision if name == default else None) or "main"
     return Checkpoint(name, commit, _from_hub(name, commit))
-
-
-def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
-    """Return a transformers network; missing or broken weights are ModelUnavailable."""
-    from transformers.utils import logging  # takes a second; not all models need it
-
-    logging.disable_progress_bar()  # Loading takes seconds.
-    logging.set_verbosity_error()  # The report is read below.
-    network, report = network_class.from_pretrained(
-        folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
-    )
-    network = network.eval().to(device)
-    floats = [(n, w) for n, w in network.state_dict().items() if w.is_floating_point()]
-    problems = {
-        "no weights": report["missing_keys"],
-        "weights of another shape": [name for name, *_ in report["mismatched_keys"]],
-        "weights that are not finite": [n for n, w in floats if not is_finite(w)],
-    }
-    for problem, names in problems.items():
-        if names:
-            problem += f" for {shorten(names)}"
-            raise ModelUnavailable(f"The model in {folder} has {problem}.")
-    return network
-
-
-def is_finite(weights: Any) -> bool:
-    # The sum is 12 times faster, and finite only then; a large sum may overflow.
-    return bool(weights.sum().isfinite()) or bool(weights.isfinite().all())
-
-
-def shorten(names: Collection[str]) -> str:
-    """Return three names and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(sorted(names)[:3]) + more
 
 
 def weight_files(folder: Path) -> list[Path]:

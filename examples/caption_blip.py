@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGeneration
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import fast_dtype, load
 from endpoint.uploads import Upload
-from examples.fast_dtype import fast_dtype
+from endpoint.weights import resolve
 
 CHECKPOINT = "Salesforce/blip-image-captioning-base"  # on the hub
 REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"
@@ -20,11 +20,11 @@ class Model:
     example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        network, dtype = BlipForConditionalGeneration, fast_dtype(device)
-        self.network = weights.load(network, folder, device, dtype=dtype)
+        dtype = fast_dtype(device)
+        self.network = load(BlipForConditionalGeneration, folder, device, dtype=dtype)
 
     def decode(self, upload: Upload) -> np.ndarray:
         image = decode_image(upload)

@@ -4,9 +4,10 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 
 CHECKPOINT = "google/vit-base-patch16-224"  # on the hub; knows ImageNet's 1000 classes
 REVISION = "3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3"
@@ -16,10 +17,10 @@ class Model:
     example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         # With "pil" the pixels are the same whether or not torchvision is installed.
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = weights.load(AutoModelForImageClassification, folder, device)
+        self.network = load(AutoModelForImageClassification, folder, device)
 
     def decode(self, upload: Upload) -> np.ndarray:
         image = decode_image(upload)

@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 
 CHECKPOINT = "depth-anything/Depth-Anything-V2-Small-hf"  # on the hub
 REVISION = "5426e4f0f36572d16453bbda7a8389317b1bef99"
@@ -20,11 +21,11 @@ class Model:
     example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         # Squares of one size share a batch; the answer has the shape of the image.
         options = {"backend": "pil", "keep_aspect_ratio": False}
         self.processor = AutoImageProcessor.from_pretrained(folder, **options)
-        self.network = weights.load(AutoModelForDepthEstimation, folder, device)
+        self.network = load(AutoModelForDepthEstimation, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple[int, int]]:
         image = decode_image(upload)

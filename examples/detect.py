@@ -5,27 +5,27 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 
 CHECKPOINT = "PekingU/rtdetr_r50vd"  # on the hub; knows COCO's 80 classes
 REVISION = "df939e661d8c52e80608d1ec566561aabd25a4e7"
 THRESHOLD = 0.5  # the lowest confidence of a box
-MAX_DRAWN = (1024, 1024)  # pixels; images of full size would fill the memory
 
 
 class Model:
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = weights.load(AutoModelForObjectDetection, folder, device)
+        self.network = load(AutoModelForObjectDetection, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple, Image.Image]:
         image = decode_image(upload)
         pixels = self.processor(images=image, return_tensors="np").pixel_values[0]
         size = image.size
-        image.thumbnail(MAX_DRAWN)
+        image.thumbnail((1024, 1024))  # Full size would fill the memory.
         return pixels, size, image
 
     @torch.inference_mode()

@@ -5,9 +5,10 @@ import torch
 from PIL import ImageOps
 from transformers import AutoImageProcessor, AutoModel
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 
 CHECKPOINT = "facebook/dinov2-small"  # on the hub; its vectors have 384 numbers
 REVISION = "ed25f3a31f01632728cabb09d1542f84ab7b0056"
@@ -17,9 +18,9 @@ class Model:
     example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = weights.load(AutoModel, folder, device)
+        self.network = load(AutoModel, folder, device)
 
     def decode(self, upload: Upload) -> np.ndarray:
         size = self.processor.size["shortest_edge"]

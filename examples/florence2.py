@@ -7,10 +7,10 @@ from PIL import Image
 from pydantic import BaseModel
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import fast_dtype, load
 from endpoint.uploads import Upload
-from examples.fast_dtype import fast_dtype
+from endpoint.weights import resolve
 
 CHECKPOINT = "florence-community/Florence-2-base"  # on the hub
 REVISION = "00921df66db728a9ceb750f5eca43e5c203a2051"
@@ -25,10 +25,12 @@ class Model:
     example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoProcessor.from_pretrained(folder, backend="pil")
-        network, dtype = Florence2ForConditionalGeneration, fast_dtype(device)
-        self.network = weights.load(network, folder, device, dtype=dtype)
+        dtype = fast_dtype(device)
+        self.network = load(
+            Florence2ForConditionalGeneration, folder, device, dtype=dtype
+        )
 
     def decode(self, upload: Upload) -> tuple[Image.Image, tuple[int, int], str]:
         image = decode_image(upload)

@@ -4,8 +4,9 @@ import torch
 from pydantic import BaseModel, Field
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from endpoint import weights
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 from examples.decode_text import decode_text
 
 CHECKPOINT = "cross-encoder/ms-marco-MiniLM-L6-v2"  # on the hub
@@ -21,9 +22,9 @@ class Model:
     example = Upload(b"A dog barks at the moon.", "text/plain", {"query": "Who barks?"})
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.network = weights.load(AutoModelForSequenceClassification, folder, device)
+        self.network = load(AutoModelForSequenceClassification, folder, device)
 
     def decode(self, upload: Upload) -> tuple[str, str]:
         return upload.fields.query, decode_text(upload, MAX_CHARS)

@@ -8,9 +8,10 @@ from PIL import Image
 from torch.nn.functional import interpolate
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 
 CHECKPOINT = "nvidia/segformer-b0-finetuned-ade-512-512"  # on the hub; 150 classes
 REVISION = "489d5cd81a0b59fab9b7ea758d3548ebe99677da"
@@ -22,9 +23,9 @@ class Model:
     example = Upload.from_file("french_bulldog.jpg")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = weights.load(AutoModelForSemanticSegmentation, folder, device)
+        self.network = load(AutoModelForSemanticSegmentation, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple[int, int]]:
         image = decode_image(upload)

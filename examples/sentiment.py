@@ -3,8 +3,9 @@
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from endpoint import weights
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 from examples.decode_text import decode_text
 
 CHECKPOINT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # on the hub
@@ -17,9 +18,9 @@ class Model:
     example = Upload(b"So good that I read it twice.", "text/plain")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.network = weights.load(AutoModelForSequenceClassification, folder, device)
+        self.network = load(AutoModelForSequenceClassification, folder, device)
 
     def decode(self, upload: Upload) -> str:
         return decode_text(upload, MAX_CHARS)

@@ -8,9 +8,10 @@ from PIL import Image
 from transformers import Swin2SRForImageSuperResolution
 from werkzeug.exceptions import abort
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 
 CHECKPOINT = "caidas/swin2SR-classical-sr-x2-64"  # on the hub
 REVISION = "cee1c923c6a37361c6e5650b65dcf4be821e5d52"
@@ -29,8 +30,8 @@ class Model:
     example = gradient(64)
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
-        self.network = weights.load(Swin2SRForImageSuperResolution, folder, device)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
+        self.network = load(Swin2SRForImageSuperResolution, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple[int, int]]:
         image = decode_image(upload)

@@ -8,10 +8,10 @@ import torch
 from transformers import AutoProcessor, WhisperForConditionalGeneration
 from transformers.utils import logging
 
-from endpoint import weights
+from endpoint.network import fast_dtype, load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 from examples.decode_audio import decode_audio
-from examples.fast_dtype import fast_dtype
 
 CHECKPOINT = "openai/whisper-base"  # on the hub; detects the language
 REVISION = "e37978b90ca9030d5170a5c07aadb050351a65bb"
@@ -33,10 +33,12 @@ class Model:
     example = silence(1)
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoProcessor.from_pretrained(folder)
-        network, dtype = WhisperForConditionalGeneration, fast_dtype(device)
-        self.network = weights.load(network, folder, device, dtype=dtype)
+        dtype = fast_dtype(device)
+        self.network = load(
+            WhisperForConditionalGeneration, folder, device, dtype=dtype
+        )
 
     def decode(self, upload: Upload) -> np.ndarray:
         return decode_audio(upload, RATE, MAX_SECONDS)

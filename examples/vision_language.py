@@ -4,10 +4,10 @@ import torch
 from pydantic import BaseModel, Field
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import fast_dtype, load
 from endpoint.uploads import Upload
-from examples.fast_dtype import fast_dtype
+from endpoint.weights import resolve
 
 CHECKPOINT = "HuggingFaceTB/SmolVLM-256M-Instruct"  # on the hub
 REVISION = "7e3e67edbbed1bf9888184d9df282b700a323964"
@@ -25,11 +25,11 @@ class Model:
     example = Upload.from_file("french_bulldog.jpg", max_tokens=16)
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         options = {"backend": "pil", "padding_side": "left"}
         self.processor = AutoProcessor.from_pretrained(folder, **options)
-        network, dtype = AutoModelForImageTextToText, fast_dtype(device)
-        self.network = weights.load(network, folder, device, dtype=dtype)
+        dtype = fast_dtype(device)
+        self.network = load(AutoModelForImageTextToText, folder, device, dtype=dtype)
 
     def decode(self, upload: Upload) -> tuple:
         content = [{"type": "image"}, {"type": "text", "text": upload.fields.prompt}]

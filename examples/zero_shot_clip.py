@@ -8,9 +8,10 @@ from PIL import ImageOps
 from pydantic import BaseModel, Field
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from endpoint import weights
 from endpoint.decoders.image import decode_image
+from endpoint.network import load
 from endpoint.uploads import Upload
+from endpoint.weights import resolve
 
 CHECKPOINT = "openai/clip-vit-base-patch32"  # on the hub
 REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
@@ -25,10 +26,10 @@ class Model:
     example = Upload.from_file("french_bulldog.jpg", labels="a dog, a cat")
 
     def __init__(self, device: str) -> None:
-        self.name, self.revision, folder = weights.resolve(CHECKPOINT, REVISION)
+        self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = weights.load(AutoModel, folder, device)
+        self.network = load(AutoModel, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, set[str]]:
         size = self.processor.size["shortest_edge"]

@@ -12,6 +12,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from endpoint import weights
+from endpoint.network import shorten
 from endpoint.settings import read_settings
 from tools.prefetch import pinned_checkpoint
 
@@ -168,7 +169,7 @@ def write_weights(tensors: "dict[str, torch.Tensor]", file: Path, dtype: str) ->
         if is_float and not torch.isfinite(tensors[name]).all():
             not_finite.append(name)
     if not_finite:
-        names = weights.shorten(not_finite)
+        names = shorten(not_finite)
         raise click.ClickException(
             f"The model has weights that are not finite in {dtype}: {names}."
         )

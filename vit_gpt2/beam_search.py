@@ -140,14 +140,7 @@ class Beams:
         `logits` is (images, beams, vocabulary), the result (images, beams). `length` is
         the number of tokens that the beams have.
         """
-        count = 2 * self.num_beams
-        # `_get_top_k_continuations`: a beam has one continuation that ends it, so that
-        # at least half of these go on. They are among the best of each beam.
-        best = best_tokens(logits, count)
-        log_probs = F.log_softmax(logits, -1, dtype=torch.float32).gather(-1, best)
-        log_probs = log_probs + self.running_beam_scores[..., None]
-        log_probs, indices = log_probs.flatten(1).topk(count)
-        parents, token_ids = indices // count, best.flatten(1).gather(1, indices)
+        log_probs, parents, token_ids = self.best_continuations(logits)
         sequences = gather_beams(self.running_sequences, parents)
         sequences[..., length] = token_ids
         is_finished = token_ids == self.eos_token_id
@@ -161,6 +154,19 @@ class Beams:
         self.running_sequences = gather_beams(sequences, kept)
         self.check_early_stop(length)
         return parents.gather(1, kept)
+
+    def best_continuations(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log probabilities, parents and tokens, each (images, 2 * beams).
+
+        This is `_get_top_k_continuations`. A beam has one continuation that ends it, so
+        that at least half of these go on. They are among the best of each beam.
+        """
+        count = 2 * self.num_beams
+        best = best_tokens(logits, count)
+        log_probs = F.log_softmax(logits, -1, dtype=torch.float32).gather(-1, best)
+        log_probs = log_probs + self.running_beam_scores[..., None]
+        log_probs, indices = log_probs.flatten(1).topk(count)
+        return log_probs, indices // count, best.flatten(1).gather(1, indices)
 
     def update_finished(
         self, sequences: Tensor, scores: Tensor, is_finished: Tensor

@@ -7,30 +7,13 @@ in which oneDNN reads them. Attributes have the names they have in the checkpoin
 import math
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CPUINFO = Path("/proc/cpuinfo")
 VOCABULARY_MULTIPLE = 384  # On a GPU, the rows of lm_head are padded to a multiple.
-
-
-def fast_dtype(device: str) -> torch.dtype:
-    """Return bfloat16 if the hardware can multiply it, else float16 or float32."""
-    if device.startswith("cuda"):
-        # The GPUs before 8.0 that torch supports are made for float16.
-        is_native = torch.cuda.get_device_capability(device) >= (8, 0)
-        return torch.bfloat16 if is_native else torch.float16
-    if CPUINFO.exists():
-        # torch 2.10 has no public function for this.
-        flags = CPUINFO.read_text().split()
-        is_native = "avx512_bf16" in flags or "amx_bf16" in flags
-    else:
-        is_native = False
-    return torch.bfloat16 if is_native else torch.float32
 
 
 def normalize(images: Tensor) -> Tensor:

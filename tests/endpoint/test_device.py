@@ -3,8 +3,6 @@
 import ctypes
 import shutil
 import subprocess
-import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -148,49 +146,3 @@ def test_wanted_gpu_that_the_driver_cannot_use_is_a_sentence_with_the_code(drive
         "ENDPOINT_DEVICE is cuda, but NVIDIA's driver cannot use it: error 802, "
         "system not yet initialized."
     )
-
-
-class CUDAError(RuntimeError):
-    """Like torch.AcceleratorError, whose message has no words for some codes."""
-
-    def __init__(self, code: int, message: str = "CUDA error") -> None:
-        super().__init__(message)
-        self.error_code = code
-
-
-@pytest.mark.parametrize("code", [226, 700, 709, 717, 719, 721, 810, 911, 999])
-def test_error_that_ends_the_use_of_a_gpu_is_known_by_its_code(code):
-    assert device.is_fatal(CUDAError(code))
-
-
-@pytest.mark.parametrize("code", [1, 2, 98, 209, 701])
-def test_error_that_ends_one_call_is_not_fatal(code):
-    # torch adds these words to every message.
-    words = "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
-    assert not device.is_fatal(CUDAError(code, words))
-
-
-def test_error_of_another_library_is_known_by_its_words():
-    message = "CUDA failure 700: an illegal memory access was encountered"
-    assert device.is_fatal(RuntimeError(message))
-    assert not device.is_fatal(RuntimeError("CUDA out of memory"))
-
-
-def test_status_of_a_gpu_is_torchs(monkeypatch):
-    torch = SimpleNamespace(
-        cuda=SimpleNamespace(
-            mem_get_info=lambda device: (30, 80), get_device_name=lambda device: "H100"
-        )
-    )
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    expected = {"gpu": "H100", "gpu_memory_used": 50, "gpu_memory": 80}
-    assert device.gpu_status("cuda:1") == expected
-    assert device.gpu_status("cpu") == device.gpu_status(None) == {}
-
-    def fail(device):
-        raise RuntimeError("CUDA error: unspecified launch failure")
-
-    torch.cuda.mem_get_info = fail
-    assert device.gpu_status("cuda") == {"gpu": "does not answer"}
-    monkeypatch.delitem(sys.modules, "torch")
-    assert device.gpu_status("cuda") == {}

@@ -240,8 +240,8 @@ def test_missing_weights_are_reported(model_file, tmp_path, monkeypatch):
     tensors = load_file(tmp_path / "vit" / "model.safetensors")
     del tensors["layernorm.weight"]
     save_file(tensors, tmp_path / "vit" / "model.safetensors", {"format": "pt"})
-    load = f"weights.load(ViTModel, weights.Path({str(tmp_path / 'vit')!r}), device)"
-    source = "    from transformers import ViTModel\n    from endpoint import weights"
+    load = f"network.load(ViTModel, network.Path({str(tmp_path / 'vit')!r}), device)"
+    source = "    from transformers import ViTModel\n    from endpoint import network"
     status, output = run(model_file(source + GOOD.replace("10", load)).stem)
     sentence = (
         r"ends the process: The model in .* has no weights for layernorm.weight\."

@@ -1,4 +1,4 @@
-"""The number type of the examples that generate text, and their answers in it."""
+"""The answers in bfloat16 of the examples that generate text."""
 
 import importlib
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from endpoint.model_info import ModelInfo
-from examples.fast_dtype import fast_dtype
 from tests.examples import tiny_checkpoints
 
 
@@ -21,23 +20,3 @@ def test_example_answers_in_bfloat16(name, tmp_path, monkeypatch):
     example = ModelInfo.of(model, name, "cpu").example[0]  # with checked fields
     [output] = model.predict([model.decode(example)])
     assert all(isinstance(value, str) for value in model.encode(output).values())
-
-
-@pytest.mark.parametrize(
-    "capability, dtype",
-    [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((12, 0), torch.bfloat16)],
-)
-def test_gpu_gets_what_it_multiplies_fast(monkeypatch, capability, dtype):
-    asked = []
-    monkeypatch.setattr(
-        torch.cuda,
-        "get_device_capability",
-        lambda device: asked.append(device) or capability,
-    )
-    assert fast_dtype("cuda:1") == dtype
-    assert asked == ["cuda:1"]  # Another GPU of the machine may be newer.
-
-
-@pytest.mark.parametrize("device", ("cpu", "mps"))
-def test_other_devices_get_float32(device):
-    assert fast_dtype(device) == torch.float32
