@@ -1,0 +1,87 @@
+"""deploy/ray_data.py on two nodes: every input once, whatever is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support.images import make_image
+from tests.support.ray_cluster import RayCluster
+from tests.support.server import ROOT, SCRIPTS
+from tests.support.tables import read_rows, write_parquet, write_shard
+
+for package in ("ray.data", "pyarrow"):
+    pytest.importorskip(package, reason="needs make extras GROUP=deploy")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+IMAGES, BROKEN = 600, 6
+MODEL = {"ENDPOINT_MODULE": "tests.support.fake_model", "ENDPOINT_MAX_BATCH": "8"}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    cluster = object.__new__(RayCluster)
+    try:
+        cluster.__init__(**MODEL, FAKE_SECONDS="0.1")  # a batch
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """The same images, some of them broken, as files, as Parquet and as a tar."""
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "files").mkdir()
+    for width in range(100, 100 + IMAGES):
+        (folder / "files" / f"{width}.png").write_bytes(make_image(width, 8))
+    for width in range(150, 150 + BROKEN):
+        (folder / "files" / f"{width}.png").write_bytes(b"no image")
+    files = sorted((folder / "files").iterdir())
+    parquet = write_parquet(folder / "table.parquet", files)
+    return [folder / "files", parquet, write_shard(folder / "shard.tar", files)]
+
+
+def predict(sources, output):
+    """Return the rows that `flask predict` writes, and those that it cannot."""
+    command = [SCRIPTS / "flask", "predict", *sources, "--output", output]
+    environment = os.environ | MODEL
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    failed = [
+        line.split(": ", 1)
+        for line in done.stderr.splitlines()
+        if line.startswith("/") and ": " in line
+    ]
+    return read_rows(output), {name: sentence for name, sentence in failed}
+
+
+def wait_for_parts(folder, count, process):
+    deadline = time.monotonic() + 300
+    while len(list(folder.glob("*.parquet"))) < count:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_killed_worker_and_killed_job_change_no_answer(cluster, sources, tmp_path):
+    target = tmp_path / "answers"
+    job = cluster.start(*sources, target)
+    wait_for_parts(target, 1, job)
+    os.kill(cluster.processes("Predictor")[0], signal.SIGKILL)
+    wait_for_parts(target, 2, job)
+    job.kill()
+    job.wait()
+    assert len(read_rows(target)) < 3 * IMAGES
+    job = cluster.start(*sources, target, "--resume", stderr=subprocess.PIPE, text=True)
+    summary = job.communicate()[1]
+    assert job.returncode == 1, summary
+    assert f"{3 * BROKEN} failed: Not a supported image" in summary
+
+    rows = read_rows(target)
+    assert len(rows) == len({row["input"] for row in rows}) == 3 * IMAGES
+    answered, failed = predict(sources, tmp_path / "expected.parquet")
+    assert [row for row in rows if not row["error"]] == answered
+    assert {row["input"]: row["error"] for row in rows if row["error"]} == failed
