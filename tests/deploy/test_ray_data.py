@@ -8,10 +8,13 @@ import time
 
 import pytest
 
+from tests.support.buckets import s3_server
 from tests.support.images import make_image
 from tests.support.ray_cluster import RayCluster
 from tests.support.server import ROOT, SCRIPTS
 from tests.support.tables import read_rows, write_parquet, write_shard
+from tools.predict_parts import read_parts
+from tools.predict_storage import save
 
 for package in ("ray.data", "pyarrow"):
     pytest.importorskip(package, reason="needs make extras GROUP=deploy")
@@ -22,12 +25,13 @@ MODEL = {"ENDPOINT_MODULE": "tests.support.fake_model", "ENDPOINT_MAX_BATCH": "8
 
 @pytest.fixture(scope="module")
 def cluster():
-    cluster = object.__new__(RayCluster)
-    try:
-        cluster.__init__(**MODEL, FAKE_SECONDS="0.1")  # a batch
-        yield cluster
-    finally:
-        cluster.stop()
+    with s3_server() as environment:
+        cluster = object.__new__(RayCluster)
+        try:
+            cluster.__init__(**MODEL, **environment, FAKE_SECONDS="0.1")  # a batch
+            yield cluster
+        finally:
+            cluster.stop()
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +89,19 @@ def test_killed_worker_and_killed_job_change_no_answer(cluster, sources, tmp_pat
     answered, failed = predict(sources, tmp_path / "expected.parquet")
     assert [row for row in rows if not row["error"]] == answered
     assert {row["input"]: row["error"] for row in rows if row["error"]} == failed
+
+
+def test_bucket_holds_sources_and_answers(cluster, sources):
+    files = sorted(sources[0].iterdir())[:100]
+    for path in (*files, sources[2]):
+        save(f"s3://bucket/in/{path.name}", path.read_bytes())
+    target = "s3://bucket/answers.jsonl"
+    job = cluster.start("s3://bucket/in", target, stderr=subprocess.PIPE, text=True)
+    assert job.wait() == 1, job.stderr.read()
+    rows = dict(row for part in read_parts(target) for row in part)
+    names = [f"s3://bucket/in/{path.name}" for path in files]
+    assert len(rows) == len(files) + IMAGES and rows.keys() >= set(names)
+    assert sum(map(bool, rows.values())) == 2 * BROKEN
+    again = cluster.start("s3://bucket/in", target, stderr=subprocess.PIPE, text=True)
+    assert "s3://bucket/answers.jsonl has answers" in again.communicate()[1]
+    assert again.returncode == 2

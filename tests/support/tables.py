@@ -1,6 +1,5 @@
 """Files as rows of Parquet and as a shard of WebDataset, and rows of answers."""
 
-import hashlib
 import json
 import tarfile
 from collections.abc import Iterable
@@ -27,17 +26,12 @@ def write_shard(path: Path, files: Iterable[Path]) -> Path:
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows of all parts, sorted by their inputs."""
+    """Return the rows of all files of answers, sorted by their inputs."""
     import pyarrow.parquet
 
     rows = []
-    for path in folder.glob("*.*"):
-        if path.suffix == ".jsonl":
-            rows += map(json.loads, path.read_text().splitlines())
-        else:
-            rows += pyarrow.parquet.read_table(path).to_pylist()
+    for path in folder.glob("*.jsonl"):
+        rows += map(json.loads, path.read_text().splitlines())
+    for path in folder.glob("*.parquet"):
+        rows += pyarrow.parquet.read_table(path).to_pylist()
     return sorted(rows, key=lambda row: row["input"])
-
-
-def hash_rows(folder: Path) -> str:
-    return hashlib.sha256(json.dumps(read_rows(folder)).encode()).hexdigest()

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from endpoint import create_app
+from tests.support.buckets import s3_server
 from tests.support.images import make_image
-from tests.support.server import free_port
 from tests.support.tables import read_rows, write_parquet, write_shard
+from tools.predict_storage import save
 
 pa = pytest.importorskip("pyarrow", reason="needs make extras GROUP=tables")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -128,39 +129,18 @@ def test_shards_are_equal_parts_of_the_whole(flask, folder):
         assert status == 2 and f"--shard {wrong} is not like 3/16" in errors
 
 
-@pytest.fixture
-def bucket(monkeypatch):
-    """Return the URL of an empty bucket of a server of this machine."""
-    moto = pytest.importorskip("moto.server", reason="needs make extras GROUP=browser")
-    boto3 = pytest.importorskip("boto3")
-    port = free_port()
-    server = moto.ThreadedMotoServer("127.0.0.1", port)
-    server.start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "key")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    boto3.client("s3").create_bucket(Bucket="bucket")
-    yield "s3://bucket"
-    server.stop()
-
-
-def test_bucket_holds_sources_and_answers(flask, bucket, files, tmp_path):
-    import boto3
-
-    client = boto3.client("s3")
+def test_bucket_holds_sources_and_answers(flask, files, tmp_path):
     shard = write_shard(tmp_path / "a.tar", files)
     table = write_parquet(tmp_path / "a.parquet", files)
-    for path in (*files[:3], shard, table):
-        client.upload_file(str(path), "bucket", f"in/{path.name}")
-    output = f"{bucket}/out"
-    status, _, errors = flask("predict", f"{bucket}/in", "--output", output)
-    assert status == 0 and "23 done, 0 failed" in errors
-    assert (
-        "0 done, 0 failed, 3 done before"
-        in flask("predict", f"{bucket}/in/*.png", "--output", output)[2]
-    )
-    status, lines, errors = flask(
-        "predict", f"{bucket}/in/30.png", f"{bucket}/none.png"
-    )
-    assert (status, lines) == (1, f"{bucket}/in/30.png\t30 by 8\n")
+    with s3_server():
+        for path in (*files[:3], shard, table):
+            save(f"s3://bucket/in/{path.name}", path.read_bytes())
+        options = "--output", "s3://bucket/out"
+        status, _, errors = flask("predict", "s3://bucket/in", *options)
+        assert status == 0 and "23 done, 0 failed" in errors
+        status, _, errors = flask("predict", "s3://bucket/in/*.png", *options)
+        assert status == 0 and "0 done, 0 failed, 3 done before" in errors
+        names = "s3://bucket/in/30.png", "s3://bucket/none.png"
+        status, lines, errors = flask("predict", *names)
+        assert (status, lines) == (1, f"{names[0]}\t30 by 8\n")
+        assert f"{names[1]}: Path does not exist" in errors
