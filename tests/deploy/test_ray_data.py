@@ -1,5 +1,6 @@
 """deploy/ray_data.py on two nodes: every input once, whatever is killed."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -8,6 +9,9 @@ import time
 
 import pytest
 
+from endpoint import create_app
+from endpoint.fields import NoFields, Values
+from endpoint.uploads import Upload
 from tests.support.buckets import s3_server
 from tests.support.images import make_image
 from tests.support.ray_cluster import RayCluster
@@ -105,3 +109,23 @@ def test_bucket_holds_sources_and_answers(cluster, sources):
     again = cluster.start("s3://bucket/in", target, stderr=subprocess.PIPE, text=True)
     assert "s3://bucket/answers.jsonl has answers" in again.communicate()[1]
     assert again.returncode == 2
+
+
+PROCESSOR = """
+    class Model:
+        def __init__(self, device): self.words = ["no", "one"]
+        def decode(self, upload): return self.words[len(upload.data)]
+        def predict(self, words): return words
+        def encode(self, word): return {"word": word}
+"""
+
+
+def test_decode_that_needs_init_is_left_to_the_loaded_model(model_file, monkeypatch):
+    ray_data = importlib.import_module("deploy.ray_data")
+    monkeypatch.setenv("ENDPOINT_MODULE", model_file(PROCESSOR).stem)
+    monkeypatch.setattr(ray_data, "get_app", create_app)
+    monkeypatch.setattr(ray_data, "get_object", lambda names: names)
+    job = ray_data.Job("/", None, Values(), frozenset(), "")
+    upload = Upload(b"1", "text/plain", NoFields())
+    sent = ray_data.unpack(ray_data.Decoder(job).submit(upload))
+    assert (sent.data, sent.media_type) == (upload.data, upload.media_type)
