@@ -73,8 +73,9 @@ class Decoder:
         """Yield the inputs in a file or a table, and then one with an empty name."""
         try:
             yield from self.reader.rows(source, lambda n: to_utf8(n) not in self.done)
-        except (InputError, OSError) as error:
-            yield source, partial(unpack, cloudpickle.dumps(explain(error)))
+        except (InputError, OSError) as error:  # of a table
+            if to_utf8(source) not in self.done:
+                yield source, partial(unpack, cloudpickle.dumps(explain(error)))
         yield "", partial(unpack, FINISHED)
 
     def submit(self, upload: Upload) -> bytes:

@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import click
-
-from tools.predict_storage import arrow, list_stored, locate, open_file, save
+from tools.predict_storage import arrow, list_stored, locate, open_file, save, stored
 
 ROWS = 1000  # of a file; a run that is killed answers as many again
 SUFFIXES = (".parquet", ".jsonl")
@@ -68,11 +66,8 @@ def write_part(folder: str, rows: Sequence[Row], example: Row) -> None:
         data = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
     else:
         data = to_parquet(rows, example)
-    try:
+    with stored(folder):
         save(f"{folder.rstrip('/')}/{digest}{suffix}", data)
-    except OSError as error:
-        problem = f"{folder} cannot be written: {error.strerror or error}"
-        raise click.ClickException(problem) from None
 
 
 def to_parquet(rows: Sequence[Row], example: Row) -> bytes:
@@ -98,9 +93,10 @@ def _to_cell(value: Any) -> Any:
 
 def read_parts(folder: str) -> Iterator[list[tuple[str, str | None]]]:
     """Yield the inputs of each file, with their errors."""
-    filesystem, path = locate(folder)
-    if filesystem.get_file_info(path).type != arrow("fs").FileType.Directory:
-        return
+    with stored(folder):
+        filesystem, path = locate(folder)
+        if filesystem.get_file_info(path).type != arrow("fs").FileType.Directory:
+            return
     suffix = part_suffix(folder)
     url = folder if "://" in folder else f"file://{path}"
     for part in list_stored(url, lambda name: is_part(name, suffix)):

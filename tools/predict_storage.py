@@ -5,6 +5,7 @@ import importlib
 import io
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import cache
 from typing import Any, BinaryIO, cast
@@ -43,6 +44,16 @@ def locate(name: str) -> tuple[Any, str]:
     return filesystem, f"{root.rstrip('/')}/{rest}".rstrip("/")
 
 
+@contextmanager
+def stored(name: str) -> Iterator[None]:
+    """End the command with a sentence where a folder or bucket cannot be used."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # pyarrow's own are ValueErrors.
+        reason = getattr(error, "strerror", None) or error
+        raise click.ClickException(f"{name} cannot be used: {reason}") from None
+
+
 @cache  # A new client asks for the region of its bucket first.
 def _connect(root: str) -> tuple[Any, str]:
     return cast(tuple[Any, str], arrow("fs").FileSystem.from_uri(root))
@@ -62,16 +73,17 @@ def list_stored(source: str, accepts: Callable[[str], bool]) -> Iterator[str]:
 
     In a glob, * also stands for slashes.
     """
-    filesystem, path = locate(source)
-    prefix = source.rstrip("/").removesuffix(path)
-    pattern = path if glob.has_magic(path) else ""
-    while glob.has_magic(path):
-        path = path.rpartition("/")[0]
-    kinds = arrow("fs").FileType
-    if not pattern and filesystem.get_file_info(path).type != kinds.Directory:
-        yield source
-        return
-    found = filesystem.get_file_info(arrow("fs").FileSelector(path, recursive=True))
+    with stored(source):
+        filesystem, path = locate(source)
+        prefix = source.rstrip("/").removesuffix(path)
+        pattern = path if glob.has_magic(path) else ""
+        while glob.has_magic(path):
+            path = path.rpartition("/")[0]
+        kinds = arrow("fs").FileType
+        if not pattern and filesystem.get_file_info(path).type != kinds.Directory:
+            yield source
+            return
+        found = filesystem.get_file_info(arrow("fs").FileSelector(path, recursive=True))
     for info in sorted(found, key=lambda info: info.path):
         fits = fnmatch(info.path, pattern) if pattern else accepts(info.path)
         if fits and info.type == kinds.File:

@@ -36,17 +36,14 @@ class RayCluster:
     def _start(self, address: str, *options: str) -> None:
         size = f"--num-cpus={CPUS}", "--num-gpus=0", "--object-store-memory=200000000"
         command = [SCRIPTS / "ray", "start", f"--node-ip-address={address}", *options]
-        for _ in range(3):  # A node gives up where the machine is busy.
-            done = subprocess.run(
-                [*command, *size],
-                env=self.environment,
-                cwd="/",  # A job finds the code, not a node.
-                capture_output=True,
-                text=True,
-            )
-            if done.returncode == 0:
-                return
-        raise RuntimeError(done.stdout + done.stderr)
+        done = subprocess.run(
+            [*command, *size],
+            env=self.environment,
+            cwd="/",  # A job finds the code, not a node.
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self, *arguments: str | Path, **options: object) -> subprocess.Popen:
         """Start the command of deploy/ray_data.py with this cluster."""

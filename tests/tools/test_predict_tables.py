@@ -62,6 +62,16 @@ def test_what_cannot_be_read_is_a_sentence(flask, folder, files, tmp_path):
         assert status == 1 and f"{name}: It cannot be read: " in errors
 
 
+def test_places_that_cannot_be_used_are_a_sentence(flask, files, tmp_path):
+    status, _, errors = flask("predict", "none://bucket/in")
+    assert status == 1 and "none://bucket/in cannot be used: " in errors
+    (tmp_path / "file").write_text("")
+    output = tmp_path / "file" / "answers.parquet"
+    status, _, errors = flask("predict", files[0], "--output", output)
+    assert status == 1 and "answers.parquet cannot be used: " in errors
+    assert len(errors.splitlines()) == 2
+
+
 def test_file_in_a_table_has_the_limit_of_an_upload(files, tmp_path, monkeypatch):
     monkeypatch.setenv("ENDPOINT_MAX_UPLOAD_MB", "0.001")
     runner = create_app("tests.support.fake_model").test_cli_runner()
