@@ -233,7 +233,7 @@ def environment() -> dict[str, str]:
 @click.command()
 @click.argument("sources", nargs=-1, required=True)
 @click.argument("target")
-@click.option("--column", default="image", help="Files, URLs or paths in Parquet.")
+@click.option("--column", default="image", help="Of Parquet, with files or URLs.")
 @click.option("--field", multiple=True, help="NAME=VALUE of a field of the model.")
 @click.option("--resume", is_flag=True, help="Leave out what has a row in TARGET.")
 def main(sources: tuple[str, ...], target: str, resume: bool, **options: Any) -> None:

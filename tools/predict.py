@@ -50,7 +50,9 @@ def parse_shard(_: click.Context, __: click.Parameter, value: str) -> tuple[int,
 )
 @click.option("--lines", is_flag=True, help="Each line of a text is an input.")
 @click.option(
-    "--column", default="image", help="Files, URLs or paths in Parquet; image."
+    "--column",
+    default="image",
+    help="The column of Parquet that has the files, URLs or paths; image by default.",
 )
 @click.option(
     "--shard",
