@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from http.client import HTTPException
 from typing import Any, Protocol
@@ -57,6 +57,13 @@ class Engine(Protocol):
     def collect(self, submitted: Any) -> dict[str, Any]: ...
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """What a model's `decode` returned in another process."""
+
+    input: Any
+
+
 class LocalEngine:
     """The model in this process, behind the batcher that HTTP has as well.
 
@@ -101,11 +108,26 @@ class LocalEngine:
         while self.batcher.health()[0] != State.READY:  # A failure ends the process.
             time.sleep(0.02)
 
-    def submit(self, upload: Upload) -> Job:
-        return self.batcher.submit(replace(upload, fields=self._checked))
+    def submit(self, upload: Upload | Decoded) -> Job:
+        if isinstance(upload, Upload):
+            return self.batcher.submit(replace(upload, fields=self._checked))
+        job = Job(time.monotonic() + TIMEOUT)
+        job.input = upload.input
+        job.key = self.batcher.info.batch_key(job.input)
+        self.batcher.queue.reserve()
+        self.batcher.queue.put(job)
+        return job
+
+    def example(self) -> dict[str, Any]:
+        """Return the answer to the model's example, {} if it has none."""
+        output = self.batcher.example_output
+        return {} if output is None else self._encode(output)
 
     def collect(self, submitted: Job) -> dict[str, Any]:
-        output, draw = submitted.result(), self.batcher.info.draw
+        return self._encode(submitted.result())
+
+    def _encode(self, output: Any) -> dict[str, Any]:
+        draw = self.batcher.info.draw
         answer = to_json(to_answer(self.batcher.model.encode(output)))
         if self._draws and draw and not files_of(answer):
             if drawing := draw(output):

@@ -15,7 +15,8 @@ from urllib.parse import quote
 import click
 
 from endpoint.files import DATA_URI, File, from_base64, guess_media_type
-from tools.predict_sources import InputError, is_url
+from tools.predict_sources import InputError
+from tools.predict_storage import is_url
 
 # Extensions that Python does not know, or for which it has a rarer one.
 EXTENSIONS = {

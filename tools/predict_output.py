@@ -14,6 +14,8 @@ import click
 
 from endpoint.files import guess_media_type
 from tools.predict_files import FileOutput, FolderOutput
+from tools.predict_parts import SUFFIXES, PartsOutput
+from tools.predict_storage import is_url
 
 FORMATS = ("jsonl", "csv", "text")
 EXTENSIONS = {".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv", ".txt": "text"}
@@ -27,13 +29,17 @@ def escape(name: str) -> str:
 
 
 def open_output(path: str | None, format: str | None) -> "AnyOutput":
-    """Return a folder, a file of one answer's own type, or lines of answers."""
+    """Return a folder, a file of one answer's own type, or rows of answers."""
     suffix = Path(path or "").suffix.lower()
     is_folder = path is not None and (path.endswith("/") or os.path.isdir(path))
+    is_parts = suffix == ".parquet" or is_url(path or "")
+    is_parts = is_parts or (is_folder and suffix in SUFFIXES)
     is_media = guess_media_type(path or "").startswith(("image/", "audio/", "video/"))
-    if format and (is_folder or is_media):
+    if format and (is_folder or is_media or is_parts):
         problem = f"--format {format} is for lines of answers: {path} holds files."
         raise click.UsageError(problem)
+    if path and is_parts:
+        return PartsOutput(path)
     if path and is_folder:
         return FolderOutput(Path(path))
     if path and suffix not in ("", ".text", *EXTENSIONS) and not format:
@@ -144,4 +150,4 @@ def _one_line(value: Any) -> str:
     return " ".join((value if isinstance(value, str) else json.dumps(value)).split())
 
 
-AnyOutput = Output | FolderOutput | FileOutput
+AnyOutput = Output | PartsOutput | FolderOutput | FileOutput

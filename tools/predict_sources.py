@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from fnmatch import fnmatch
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -18,6 +19,7 @@ import click
 
 from endpoint.files import guess_media_type
 from endpoint.uploads import Upload
+from tools.predict_storage import is_stored, is_url, list_stored, open_file
 
 CONNECT_TIMEOUT = 10  # seconds, for a URL to connect or to send its next bytes
 FETCH_TIMEOUT = 30  # seconds, for all of a URL
@@ -27,16 +29,25 @@ class InputError(Exception):
     """The reason, in a sentence, why an input has no answer."""
 
 
-def is_url(source: str) -> bool:
-    return "://" in source
+def is_table(name: str) -> bool:
+    """Tell a file of many inputs, Parquet or a tar, from an input."""
+    is_fetched = is_url(name) and not is_stored(name)
+    return name.endswith((".parquet", ".tar")) and not is_fetched
+
+
+def is_input(name: str, accepts: str) -> bool:
+    """Tell a file in a folder that a model accepts, or a table, from any other."""
+    return is_table(name) or fnmatch(guess_media_type(name), accepts)
 
 
 def expand_sources(sources: Iterable[str], accepts: str) -> Iterator[str]:
-    """Yield the name of every input; of a folder, the files that a model accepts."""
+    """Yield the name of every file; of a folder, tables and what a model accepts."""
     for source in sources:
-        if not is_url(source) and os.path.isdir(source):
+        if is_stored(source):
+            yield from list_stored(source, partial(is_input, accepts=accepts))
+        elif not is_url(source) and os.path.isdir(source):
             for path in sorted(Path(source).rglob("*")):
-                if fnmatch(guess_media_type(path.name), accepts) and path.is_file():
+                if is_input(path.name, accepts) and path.is_file():
                     yield str(path)
         elif is_url(source) or os.path.exists(source) or not glob.has_magic(source):
             yield source
@@ -77,19 +88,23 @@ def read_source(name: str, max_bytes: int = -1) -> Upload:
         raise InputError(f"It cannot be fetched: {error}.") from None
 
 
+def check_size(size: int, max_bytes: int) -> None:
+    if size > max_bytes >= 0:
+        raise InputError(f"It has over {max_bytes:,} bytes.")
+
+
 def _open(name: str) -> BinaryIO:
     if name == "-":
         return sys.stdin.buffer
     if name.startswith(("http://", "https://")):
         return cast(BinaryIO, urlopen(name, timeout=CONNECT_TIMEOUT))
-    return open(name, "rb")
+    return open_file(name)
 
 
 def _read(name: str, max_bytes: int) -> bytes:
     with _open(name) as stream:
         data = stream.read(max_bytes + 1 or -1)
-    if len(data) > max_bytes >= 0:
-        raise InputError(f"It has over {max_bytes:,} bytes.")
+    check_size(len(data), max_bytes)
     if length := getattr(stream, "length", None):  # what a URL has announced
         raise InputError(f"It cannot be fetched: {length:,} bytes are missing.")
     return data

@@ -172,3 +172,13 @@ def test_batches_are_full(flask, tmp_path, model_file):
     assert flask("predict", tmp_path, app=create_app(path.stem))[0] == 0
     sizes = __import__(path.stem).SIZES
     assert sum(sizes) == 60 and sizes.count(4) >= 14
+
+
+def test_shards_are_equal_parts_of_the_whole(flask, folder):
+    whole = flask("predict", folder)[1]
+    parts = [flask("predict", folder, "--shard", f"{part}/3")[1] for part in (1, 2, 3)]
+    assert "".join(parts) == whole
+    assert [len(part.splitlines()) for part in parts] == [3, 4, 4]
+    for wrong in ("0/3", "4/3", "3", "a/b", "1/0"):
+        status, _, errors = flask("predict", folder, "--shard", wrong)
+        assert status == 2 and f"--shard {wrong} is not like 3/16" in errors

@@ -9,8 +9,10 @@ from PIL import Image
 from werkzeug.wrappers import Response
 
 from endpoint import create_app
+from endpoint.fields import Values
 from tests.support.apps import ready
 from tests.support.server import ROOT, SCRIPTS
+from tools.predict_engines import Decoded, LocalEngine
 
 INFO = {"state": "ready", "accepts": "image/*", "fields": {}}
 
@@ -44,6 +46,14 @@ def test_images_are_written_as_data_uris(flask, folder, model_file):
     options = "predict", folder / "30.png", "--format", "jsonl"
     answer = json.loads(flask(*options, app=app)[1])
     assert answer["image"].startswith("data:image/png;base64,")
+
+
+def test_decoded_input_is_only_predicted(cpu):
+    engine = LocalEngine("tests.support.fake_model", False, False)
+    engine.start(Values())
+    answers = [engine.collect(engine.submit(Decoded((width, 8)))) for width in (7, 9)]
+    assert answers == [{"caption": "7 by 8"}, {"caption": "9 by 8"}]
+    assert engine.example() == {}
 
 
 def test_server_that_loads_is_waited_for(flask, folder, serve):
