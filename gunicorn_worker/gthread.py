@@ -30,6 +30,7 @@ READ_TIMEOUT = 12
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 OTHER_FILES = 64  # that a process has open beside its connections
+ACCEPTED_AT_ONCE = 32  # A turn of gunicorn's loop takes longer than a connection.
 
 
 class Clients:
@@ -40,6 +41,7 @@ class Clients:
         self._waiting: dict[TConn, tuple[float, float, int]] = {}
         self._ending: set[TConn] = set()  # to have room for others
         self.stopped = float("inf")  # when the server began to stop
+        self._checked = 0.0  # when all were checked
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -67,6 +69,9 @@ class Clients:
 
     def end_overdue(self) -> None:
         now = time.monotonic()
+        if now < self._checked + 0.1:  # The events of a rush come first.
+            return
+        self._checked = now
         for conn, (since, seconds, how) in list(self._waiting.items()):
             stop = max(since, self.stopped) + STOP_TIMEOUT
             if now > min(since + seconds, stop):
@@ -107,14 +112,21 @@ class TimeoutThreadWorker(ThreadWorker):
         return self.get_thread_pool()
 
     def accept(self, listener: socket.socket) -> None:
+        """Accept the connections that have come, but not a whole rush at once."""
+        for _ in range(ACCEPTED_AT_ONCE):
+            if not self.accept_one(listener):
+                break
+
+    def accept_one(self, listener: socket.socket) -> bool:
         try:
             client, address = listener.accept()
         except BlockingIOError:  # Another worker has accepted it.
-            return
+            return False
         except OSError as error:
             self.log.error("A connection cannot be accepted: %s.", error.strerror)
             self.end_longest_idle()
-            return time.sleep(0.1)
+            time.sleep(0.1)
+            return False
         conn = TConn(self.cfg, client, address, listener.getsockname())
         conn.timeout = time.monotonic() + HEAD_TIMEOUT
         self.nr_conns += 1
@@ -123,6 +135,7 @@ class TimeoutThreadWorker(ThreadWorker):
         self.poller.register(client, selectors.EVENT_READ, readable)
         if self.nr_conns >= self.worker_connections:
             self.end_longest_idle()
+        return True
 
     def end_longest_idle(self) -> None:
         """End the connection without a thread that has been idle longest."""
