@@ -40,7 +40,7 @@ lock: .venv/installed
 	$(python) extras/agree.py
 	$(EXTRAS) lock
 
-# Compare this endpoint with other servers. It takes an hour and a half, and the results
+# Compare this endpoint with other servers. It takes two hours, and the results
 # only count if nothing else runs on the machine.
 bench: .bench/installed
 	[ -d .bench/full ] || \
@@ -54,6 +54,8 @@ bench: .bench/installed
 	.bench/bin/python -m benchmarks.start --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.exact --checkpoint .bench/full
 	.bench/bin/python -m benchmarks.captions
+	.bench/bin/python -m benchmarks.open_loop --checkpoint .bench/full
+	.bench/bin/python -m benchmarks.floor
 	.bench/bin/python -m benchmarks.report
 
 # Check the GPU, its driver and torch, and time the model: the bundled one without MODEL.

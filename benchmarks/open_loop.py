@@ -7,25 +7,22 @@ process), and an answer's time counts from the planned time. The rates of a serv
 with the first that it does not keep up with. The endpoint is also measured in a closed
 loop, with and without the delay.
 
-Without `--checkpoint` the weights are random and those of a captioner with half the
-width and half the layers of the real one, which suits a machine of a few cores.
+Without `--checkpoint` it is the bundled model, which suits a machine of a few cores.
 """
 
 import argparse
 import signal
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from benchmarks import images, load, machine
 from benchmarks.measurements import RESULTS, write
 from benchmarks.servers import Server, ServerFailed, missing_package
 from endpoint.network import fast_dtype
-from tests.support import random_checkpoint
+from endpoint.weights import BUNDLED
 
 OURS = ("ours", "ours-no-delay")
 PEERS = ("litserve", "bentoml", "mosec", "ray")
-HALF = {"width": 384, "layers": 6, "heads": 6, "positions": 1024}
 LIMIT = 5.0  # seconds; a server whose 99th percentile is longer does not keep up
 
 
@@ -33,11 +30,7 @@ def main() -> None:
     # Let the contexts end the servers when this process is terminated.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = parse(sys.argv[1:])
-    with TemporaryDirectory() as temporary:
-        if not options.checkpoint:
-            options.checkpoint = Path(temporary, "half")
-            random_checkpoint.write(options.checkpoint, **HALF)
-        run(options)
+    run(options)
     print(f"Wrote {options.output}.")
 
 
@@ -46,7 +39,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     dtype = "fp32" if str(fast_dtype("cpu")) == "torch.float32" else "bf16"
     dtype = "bf16" if machine.query_gpu("name") else dtype
     servers = [*OURS, *(f"{peer}-{dtype}" for peer in PEERS)]
-    rates = [0.25, 0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24]
+    rates = [2, 4, 8, 16, 24, 32, 48, 64]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--servers", nargs="+", default=servers, metavar="NAME")
     parser.add_argument("--rates", nargs="+", type=float, default=rates)
@@ -54,7 +47,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=15, help="per measurement")
     parser.add_argument("--warmup", type=float, default=5, help="seconds")
     parser.add_argument("--images", type=int, default=images.COUNT)
-    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--checkpoint", type=Path, default=BUNDLED)
     parser.add_argument("--output", type=Path, default=RESULTS / "open-loop.json")
     return parser.parse_args(arguments)
 

@@ -162,4 +162,5 @@ class JobQueue:
         with self._changed:
             self.pending += count
             telemetry.queue_size.set(self.pending)
-            self._changed.notify_all()
+            if count < 0:  # Only a free slot is waited for.
+                self._changed.notify_all()
