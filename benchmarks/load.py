@@ -170,15 +170,15 @@ async def send_at(port: int, requests: list[bytes], arrivals: list[float]) -> Ta
     """Send a request at each of the times, in seconds from now.
 
     The time of an answer counts from the planned time, also where the request was sent
-    later. Requests that wait share no connection.
+    later. Each request has a connection of its own, as those of different clients do.
     """
-    tally, idle = Tally(began=time.monotonic()), []
+    tally = Tally(began=time.monotonic())
 
     async def send_one(number: int, planned: float) -> None:
-        connection = idle.pop() if idle else Connection(port)
+        connection = Connection(port)
         timeout = tally.began + arrivals[-1] + LAST_WAIT - time.monotonic()
         await send(connection, requests[number], number, planned, tally, timeout)
-        idle.append(connection)
+        connection.close()
 
     async with asyncio.TaskGroup() as group:
         for position, planned in enumerate(arrivals):
@@ -186,8 +186,6 @@ async def send_at(port: int, requests: list[bytes], arrivals: list[float]) -> Ta
             await asyncio.sleep(planned - time.monotonic())
             tally.lags.append(time.monotonic() - planned)
             group.create_task(send_one(position % len(requests), planned))
-    for connection in idle:
-        connection.close()
     return tally
 
 

@@ -198,7 +198,7 @@ def run(paths: list[str], job: Job) -> Counter[str | None]:
         batch_size=ROWS,
         batch_format="pyarrow",
         fn_constructor_args=[job.folder, job.values, job.target],
-        max_task_retries=RETRIES,  # without it, for ever
+        max_task_retries=RETRIES,  # the default: for ever
         **find_workers(),
     )
     counts, first, shown = Counter[str | None](), None, 0.0
@@ -216,7 +216,7 @@ def run(paths: list[str], job: Job) -> Counter[str | None]:
 
 
 def show_progress(counts: Counter, sources: int, last: Counter, seconds: float) -> None:
-    """Show what is done, the rate, and the time left; `last` is since `seconds`."""
+    """Show progress, rate and time left; `last` counts the last `seconds`."""
     finished, rate = counts[None], (last.total() - last[None]) / seconds
     done = f"{counts.total() - finished:,} inputs, {rate:,.1f} a second"
     left = (sources - finished) * seconds / max(last[None], 1)

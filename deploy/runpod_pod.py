@@ -25,7 +25,7 @@ PAUSE, ATTEMPTS = 2.0, 5  # seconds between attempts to find and delete a pod
 
 
 class RunpodError(click.ClickException):
-    """A sentence for a status of Runpod's, 0 for none; its text may quote the keys."""
+    """Runpod's error in a sentence, without the keys; status 0 is no response."""
 
     def __init__(self, status: int, text: str) -> None:
         self.status = status

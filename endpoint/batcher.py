@@ -83,7 +83,7 @@ class Runner:
             self._predict_or_split(model, live)
 
     def _predict_batch(self, model: Model, batch: list[Job]) -> str:
-        """Finish the jobs; return an error's message, as it would keep its tensors."""
+        """Finish the jobs, or return the error as text: an exception holds tensors."""
         telemetry.batch_size.observe(len(batch))
         try:
             outputs = self._predict(model, [job.input for job in batch])
@@ -100,7 +100,7 @@ class Runner:
         return ""
 
     def _predict_example(self, model: Model, message: str) -> None:
-        """Raise ModelFailed if, after an input, the model's example fails, too."""
+        """After an input has failed, raise ModelFailed if the example fails, too."""
         try:
             if self.example:
                 self._predict(model, [model.decode(self.example)])

@@ -33,7 +33,7 @@ class Cache:
 
 
 def digest(upload: Upload, version: str) -> bytes:
-    """Return equal bytes for what gets equal answers."""
+    """Return a key that is equal for uploads that get equal answers."""
     hashed = blake2b()
     parts = [upload.data, upload.media_type, upload.route, version]
     for name, value in upload.fields or ():

@@ -162,5 +162,5 @@ class JobQueue:
         with self._changed:
             self.pending += count
             telemetry.queue_size.set(self.pending)
-            if count < 0:  # Only a free slot is waited for.
+            if count < 0:  # Threads wait only for free slots.
                 self._changed.notify_all()

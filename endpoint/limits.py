@@ -11,7 +11,7 @@ MAX_CPU_SECONDS = 1.5  # to decode one file
 count = os.environ.get("PYTHON_CPU_COUNT", "")
 CORES = (count.isdigit() and int(count)) or os.cpu_count() or 1
 
-json_turn = threading.Lock()  # While JSON is parsed, no other thread runs.
+json_turn = threading.Lock()  # Parsing JSON holds the GIL: one at a time.
 small_slots = threading.BoundedSemaphore(CORES)
 # A large image takes up to 1 GB, and must leave cores to small ones and to the model.
 # On Linux, os.nice lowers the priority of these threads only.

@@ -1,4 +1,4 @@
-"""A folder with weights to a network on its device, in a number type fast there.
+"""Load a folder of weights onto a device, in the dtype that is fastest there.
 
 Only models that use torch and transformers need this file.
 """
@@ -20,7 +20,7 @@ def fast_dtype(device: str) -> Any:
         # The GPUs before 8.0 that torch supports are made for float16.
         is_native = torch.cuda.get_device_capability(device) >= (8, 0)
         return torch.bfloat16 if is_native else torch.float16
-    # torch 2.10 has no public function for this.
+    # torch has no public function for this.
     flags = CPUINFO.read_text().split() if CPUINFO.exists() else []
     is_native = "avx512_bf16" in flags or "amx_bf16" in flags
     return torch.bfloat16 if is_native else torch.float32

@@ -115,7 +115,7 @@ def read_body(request: Request) -> bytes:
     is_form = request.mimetype == "multipart/form-data"
     try:
         data = request.get_data(parse_form_data=is_form)
-        # Werkzeug takes its own limit, or an early end, for the end of the body.
+        # Werkzeug reports no error for a body that ends early or reaches its limit.
         if request.content_length is None:
             request.stream.read(1)
         elif not is_form and len(data) < request.content_length:
@@ -143,7 +143,7 @@ def parse_json(request: Request, data: bytes) -> dict[str, Any]:
 
 
 def to_upload(value: Any, kind: str = "") -> Upload:
-    """Return an upload for what was sent; a ValueError says what it is not."""
+    """Return a sent value as an upload, or raise ValueError with what is wrong."""
     if isinstance(value, Upload):
         return value
     if not isinstance(value, str):

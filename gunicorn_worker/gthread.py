@@ -30,7 +30,7 @@ READ_TIMEOUT = 12
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 OTHER_FILES = 64  # that a process has open beside its connections
-ACCEPTED_AT_ONCE = 32  # A turn of gunicorn's loop takes longer than a connection.
+ACCEPTED_AT_ONCE = 32  # A pass of gunicorn's loop costs more than an accept.
 
 
 class Clients:
@@ -62,7 +62,7 @@ class Clients:
             socket.socket.shutdown(conn.sock, how)  # An SSLSocket's own is not safe.
 
     def end_longest(self, count: int) -> None:
-        """Let as many threads end as are needed, but for those that are ending."""
+        """End the `count` longest waits, less those that are ending already."""
         for conn in list(self._waiting)[: max(0, count - len(self._ending))]:
             self._ending.add(conn)  # before its thread may be done
             self.end(conn, socket.SHUT_RDWR)
@@ -225,7 +225,7 @@ class EndpointLogger(Logger):
 
 
 def drain(connection: socket.socket) -> None:
-    """Read until the client closes; cut off while sending, it would see no response."""
+    """Read what the client still sends, or it could miss the response."""
     deadline = time.monotonic() + CLOSE_TIMEOUT
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""The worker that gunicorn starts: it serves the endpoint and tells the others so."""
+"""gunicorn's worker for the endpoint, which tells other workers if it is ready."""
 
 import logging
 import mmap

@@ -1,9 +1,9 @@
-"""A GPU to a verdict: are the card, the driver and torch all right, and how fast?
+"""Check that the GPU, its driver and torch work, and measure how fast they are.
 
 `make gpu-check` runs each kind of kernel that the captioner uses for some seconds and
 compares its values with those of the CPU. Then it times the model on its example: the
-bundled one, if ENDPOINT_MODEL names no other. The first thing that is wrong ends it
-with a sentence and status 1.
+bundled one, if ENDPOINT_MODEL names no other. It stops at the first problem, with a
+message and exit status 1.
 """
 
 import argparse
@@ -176,7 +176,7 @@ def compare(
     inputs, worst, calls = convert(rounded, device, dtype), torch.zeros(()), 0
     deadline = time.monotonic() + seconds
     while not calls or time.monotonic() < deadline:
-        found = kernel(inputs).to("cpu", torch.float32)  # A sick GPU may not compare.
+        found = kernel(inputs).to("cpu", torch.float32)  # A faulty GPU may miscompare.
         worst = torch.maximum(worst, (found - expected).abs().max())
         calls += 1
     return calls, float(worst / expected.abs().max())
@@ -222,7 +222,7 @@ def check_model(device: str, seconds: float) -> Iterator[str]:
             yield f"{info.version}, {size} at once: {rate}"
     if answers[0] != answers[1]:
         both = " and ".join(str(answer)[:100] for answer in answers)
-        if os.environ.get("ENDPOINT_MODEL") == "demo":  # It is sure of its example.
+        if os.environ.get("ENDPOINT_MODEL") == "demo":  # Rounding cannot change it.
             sys.exit(f"Values differ: the captions on the GPU and on the CPU: {both}")
         yield f"The answers on the GPU and on the CPU differ: {both}"
 

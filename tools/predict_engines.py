@@ -80,7 +80,7 @@ class LocalEngine:
         load = partial(load_model, module, settings.device)
         self.batcher = Batcher(load, ModelInfo(name=module), settings)
         self._draws = draws
-        # More threads than cores would only take the interpreter from each other.
+        # More threads than cores would only compete for the GIL.
         cores = os.cpu_count() or 1
         self.threads = FETCH_THREADS if fetches_urls else min(cores, FETCH_THREADS)
         self._fields_class = None
@@ -150,7 +150,7 @@ class RemoteEngine:
         self._draws, self._accept = draws, JSON
 
     def start(self, values: Values) -> None:
-        """Let the server check the values, with an input that no model runs: 1."""
+        """Let the server check the values, by sending 1, which is no valid input."""
         self._values = values
         files = [each for each in values.values() if isinstance(each, Upload)]
         self._query = urlencode([*values.items(True)] if not files else [])
@@ -239,7 +239,7 @@ def wait_until_loaded(request: Request) -> dict[str, Any]:
 
 
 def is_schemas(fields: Any) -> bool:
-    """Tell schemas by name from the descriptions that older servers have."""
+    """Return whether these are schemas; older servers have descriptions."""
     return isinstance(fields, dict) and all(
         isinstance(s, dict) for s in fields.values()
     )

@@ -93,7 +93,7 @@ class FolderOutput:
     def __exit__(self, *error: object) -> None: ...
 
     def plan(self, names: Iterable[str], sources: Sequence[str]) -> list[str]:
-        """Name the files; return the inputs, of which earlier answers are none."""
+        """Name the files; return the inputs without the answers of earlier runs."""
         is_source = self.folder in {Path(os.path.abspath(each)) for each in sources}
         inputs = []
         for name in names:
@@ -177,7 +177,7 @@ def file_names(names: Iterable[str], sources: Iterable[str]) -> dict[str, str]:
     """
     paths = dict(relative_paths(names, sources))
     short = {name: without_extension(path) for name, path in paths.items()}
-    # Without an extension, _ tells cat-1.png, the answer to cat-1, from that to cat.
+    # An input without extension gets a _, so that cat and cat-1 never share a name.
     whole = {n: p if os.path.splitext(p)[1] else f"{p}_" for n, p in paths.items()}
     while alike := [n for n in find_alike(short) if short[n] != whole[n]]:
         short |= {name: whole[name] for name in alike}

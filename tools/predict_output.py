@@ -73,7 +73,7 @@ class Output:
             self._file.close()
 
     def plan(self, names: Iterable[str], sources: Sequence[str]) -> list[str]:
-        """Return the inputs: all, as a line of any can be written."""
+        """Return all inputs: each of them can get a line."""
         return list(names)
 
     def has_answer(self, name: str) -> bool:

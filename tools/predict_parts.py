@@ -29,7 +29,7 @@ class PartsOutput:
         self._flush()
 
     def plan(self, names: Iterable[str], sources: Sequence[str]) -> list[str]:
-        """Return the inputs: all, as a row of any can be written."""
+        """Return all inputs: each of them can get a row."""
         return list(names)
 
     def has_answer(self, name: str) -> bool:

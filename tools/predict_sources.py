@@ -30,13 +30,13 @@ class InputError(Exception):
 
 
 def is_table(name: str) -> bool:
-    """Tell a file of many inputs, Parquet or a tar, from an input."""
+    """Return whether a file is a table of many inputs: Parquet or tar."""
     is_fetched = is_url(name) and not is_stored(name)
     return name.endswith((".parquet", ".tar")) and not is_fetched
 
 
 def is_input(name: str, accepts: str) -> bool:
-    """Tell a file in a folder that a model accepts, or a table, from any other."""
+    """Return whether a file is a table, or of a type that the model accepts."""
     return is_table(name) or fnmatch(guess_media_type(name), accepts)
 
 

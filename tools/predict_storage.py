@@ -30,7 +30,7 @@ def is_url(source: str) -> bool:
 
 
 def is_stored(source: str) -> bool:
-    """Tell s3://bucket/cat.jpg from a path and from an address on the web."""
+    """Return whether a source is in a bucket, such as s3://bucket/cat.jpg."""
     return is_url(source) and not source.startswith(("http://", "https://"))
 
 

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 Images = Sequence[np.ndarray]  # uint8, (size, size, 3) each
 NEG_INF = -1e9  # transformers' score for a beam that must not be chosen
-# Options of `generate` that Captioner supports, that only sampling reads, and that
-# change nothing at the given value.
+# Options of `generate`: those that Captioner supports, those that only sampling reads,
+# and those that change nothing at the value given here.
 SUPPORTED = {"bos_token_id", "decoder_start_token_id", "eos_token_id", "pad_token_id"}
 SUPPORTED |= {"early_stopping", "length_penalty", "max_length", "num_beams"}
 IGNORED = {"temperature", "top_k", "top_p", "typical_p", "transformers_version"}

@@ -22,7 +22,7 @@ def normalize(images: Tensor) -> Tensor:
 
 
 def is_on_gpu(tensor: Tensor) -> bool:
-    """Return whether the operators that are fast on a GPU are chosen."""
+    """Return whether to use the operators that are fast on a GPU."""
     return tensor.is_cuda
 
 
@@ -140,8 +140,8 @@ class EncoderLayer:
         return hidden + self.fc2(self.fc1(self.layernorm_after(hidden), "none"))
 
 
-# Self-attention with the keys and values of past tokens, which are added to: it maps
-# GPT-2's c_attn and hidden states (images, n, width) to attended states, as many.
+# Self-attention over past tokens, whose cache it extends: it maps GPT-2's c_attn and
+# hidden states (images, n, width) to attended states of the same shape.
 Attend = Callable[[PackedLinear, Tensor], Tensor]
 
 

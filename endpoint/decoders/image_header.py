@@ -1,4 +1,4 @@
-"""The header of an image: whether it is decoded at all, and how much work that is."""
+"""The header of an image: what decoding would cost, and whether that is too much."""
 
 import os
 import warnings
