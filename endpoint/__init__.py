@@ -37,8 +37,7 @@ def create_app(module: str | None = None) -> Flask:
     batcher = Batcher(load, ModelInfo(name=module), settings, exit)
     app.extensions["batcher"] = batcher
     app.register_blueprint(routes)
-    # Otherwise, each thread of many first requests at once would compile the page.
-    app.jinja_env.get_template("index.html")
+    app.jinja_env.get_template("index.html")  # compiled now, not in every thread
     app.register_error_handler(Exception, error_response)
     app.cli = Commands()
     if is_flask_run():

@@ -147,7 +147,7 @@ def test_bounds_of_settings_are_listed():
 
 def test_only_existing_settings_are_named():
     for page in PAGES:
-        for name in re.findall(r"ENDPOINT_([A-Z_]+)", page.read_text()):
+        for name in re.findall(r"\bENDPOINT_([A-Z_]+)", page.read_text()):
             assert name.lower() in Settings.model_fields, f"{page.name}: {name}"
 
 
@@ -160,7 +160,9 @@ def test_every_file_of_endpoint_is_in_the_reading_order():
 
 def test_every_file_in_the_reading_order_exists():
     names = re.findall(r"`([\w/]+\.py)`", section("README.md", "## Read the code"))
-    assert [name for name in names if not list(ENDPOINT.rglob(name))] == []
+    places = (ROOT, ENDPOINT, ROOT / "gunicorn_worker")
+    missing = [n for n in names if not any((each / n).is_file() for each in places)]
+    assert len(names) > 15 and missing == []
 
 
 def test_every_main_dependency_has_its_reason():
