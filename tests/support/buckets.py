@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.server import free_port
+from tools import predict_storage
 
 
 @contextmanager
@@ -28,5 +29,7 @@ def s3_server() -> Iterator[dict[str, str]]:
 
         url = "s3://bucket?allow_bucket_creation=true"
         fs.FileSystem.from_uri(url)[0].create_dir("bucket")
+        # `flask predict` keeps its client, here that of an earlier test's server.
+        predict_storage._connect.cache_clear()
         yield environment
     server.stop()

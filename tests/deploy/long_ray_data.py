@@ -1,4 +1,4 @@
-"""Drawn images over two nodes: `python -m tests.stress.ray_data --images 20000`.
+"""Drawn images over two nodes: `python -m tests.deploy.long_ray_data --images 20000`.
 
 The images are files, Parquet and a tar, and one in a hundred is broken. A worker and
 then the job itself are killed, and all rows are compared with those of `flask predict`.

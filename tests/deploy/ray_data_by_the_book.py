@@ -1,6 +1,6 @@
 """The same job as the documentation of Ray Data writes it, to compare with ours.
 
-`python -m tests.stress.ray_data_by_the_book IMAGES CHECKPOINT bfloat16 TARGET` writes
+`python -m tests.deploy.ray_data_by_the_book IMAGES CHECKPOINT bfloat16 TARGET` writes
 a file for each batch. An image that is broken ends it.
 """
 
