@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.support.server import free_port
-from tools import predict_storage
 
 
 @contextmanager
@@ -16,6 +16,9 @@ def s3_server() -> Iterator[dict[str, str]]:
     port = free_port()
     server = moto.ThreadedMotoServer("127.0.0.1", port)
     server.start()
+    # Otherwise moto keeps what earlier servers of this process held.
+    reset = Request(f"http://127.0.0.1:{port}/moto-api/reset", method="POST")
+    urlopen(reset, timeout=10).close()
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -29,7 +32,5 @@ def s3_server() -> Iterator[dict[str, str]]:
 
         url = "s3://bucket?allow_bucket_creation=true"
         fs.FileSystem.from_uri(url)[0].create_dir("bucket")
-        # `flask predict` keeps its client, here that of an earlier test's server.
-        predict_storage._connect.cache_clear()
         yield environment
     server.stop()

@@ -4,6 +4,7 @@ import pytest
 
 from tests.support.buckets import s3_server
 from tests.support.tables import write_parquet, write_shard
+from tools import predict_storage
 from tools.predict_storage import save
 
 pytest.importorskip("pyarrow", reason="needs make extras GROUP=tables")
@@ -17,6 +18,7 @@ def files(folder):
 def test_bucket_holds_sources_and_answers(flask, files, tmp_path):
     shard = write_shard(tmp_path / "a.tar", files)
     table = write_parquet(tmp_path / "a.parquet", files)
+    predict_storage._connect.cache_clear()  # of the server of an earlier test
     with s3_server():
         for path in (*files[:3], shard, table):
             save(f"s3://bucket/in/{path.name}", path.read_bytes())
