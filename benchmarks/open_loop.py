@@ -55,7 +55,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> dict:
     """Measure each server once; the output is written after each server."""
     shown = {name: str(value) for name, value in vars(options).items()}
-    shown |= {"checkpoint": options.checkpoint.name, "limit": f"{LIMIT:g}"}
+    shown |= {"checkpoint": options.checkpoint.name, "output": options.output.name}
+    shown["limit"] = f"{LIMIT:g}"
     results = {"kind": "open-loop", "settings": shown, "machine": machine.describe()}
     results["servers"] = {}
     options.checkpoint = options.checkpoint.absolute()
