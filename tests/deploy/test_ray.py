@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.images import make_image
+from tests.support.ray_cluster import find_processes
 from tests.support.server import ROOT, SCRIPTS, free_port
 
 pytest.importorskip("ray")
@@ -78,16 +79,7 @@ class Cluster:
         time.sleep(5)  # Ray notices a new replica later than its process appears.
 
     def processes(self, title: str) -> list[int]:
-        """Return the ids of this cluster's processes whose title has the text."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                marked = self.mark.encode() in (folder / "environ").read_bytes()
-                if marked and title.encode() in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
+        return find_processes(self.mark, title)
 
     def send(self, width: int) -> tuple[int, str]:
         """Send an image; return the status and the text of the response."""

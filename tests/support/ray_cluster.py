@@ -13,6 +13,19 @@ from tests.support.server import ROOT, SCRIPTS, free_port
 CPUS = 2  # of each node, of which one is for the model
 
 
+def find_processes(mark: str, title: str) -> list[int]:
+    """Return the ids of processes with a mark in their environment and this title."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            is_marked = mark.encode() in (folder / "environ").read_bytes()
+            if is_marked and title.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
 class RayCluster:
     """Nodes at 127.0.0.2 and 127.0.0.3; `environment` is for the jobs as well."""
 
@@ -51,16 +64,7 @@ class RayCluster:
         return subprocess.Popen(command, cwd=ROOT, env=self.environment, **options)
 
     def processes(self, title: str = "") -> list[int]:
-        """Return the ids of this cluster's processes whose title has the text."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                is_ours = self.mark.encode() in (folder / "environ").read_bytes()
-                if is_ours and title.encode() in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
-            except OSError:
-                continue
-        return found
+        return find_processes(self.mark, title)
 
     def stop(self) -> None:
         for pid in self.processes():
