@@ -37,7 +37,6 @@ def create_app(module: str | None = None) -> Flask:
     batcher = Batcher(load, ModelInfo(name=module), settings, exit)
     app.extensions["batcher"] = batcher
     app.register_blueprint(routes)
-    app.jinja_env.get_template("index.html")  # compiled now, not in every thread
     app.register_error_handler(Exception, error_response)
     app.cli = Commands()
     if is_flask_run():
@@ -48,6 +47,7 @@ def create_app(module: str | None = None) -> Flask:
 def serve() -> Flask:
     """Return the app for a WSGI server, and begin to load the model."""
     app = create_app()
+    app.jinja_env.get_template("index.html")  # compiled now, not in every thread
     app.extensions["batcher"].start()
     return app
 
