@@ -1,6 +1,7 @@
 """An image to a tested pod at Runpod: `python -m deploy.runpod_pod IMAGE`.
 
-RUNPOD_API_KEY is the key of your account, and ENDPOINT_API_KEY that of the endpoint.
+Set RUNPOD_API_KEY to the key of your account, and ENDPOINT_API_KEY to one of your own
+choice, which the endpoint then asks for.
 The pod is deleted after the test, or once anything fails; --keep lets it run.
 """
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from endpoint import weights
 from endpoint.model_info import load_model, predict
+from endpoint.network import fast_dtype
 from endpoint.settings import read_settings
 
 ROWS, WIDTH, HEADS = 256, 512, 8
@@ -38,8 +39,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3, help="for each kernel")
     options = parser.parse_args()
     print(describe_gpu())
-    is_native = torch.cuda.get_device_capability() >= (8, 0)
-    for dtype in (torch.float32, torch.bfloat16 if is_native else torch.float16):
+    for dtype in (torch.float32, fast_dtype("cuda")):
         for name in KERNELS:
             print(check_kernel(name, "cuda", dtype, options.seconds), flush=True)
     print(check_graph("cuda"))
@@ -54,7 +54,7 @@ def main() -> None:
 def describe_gpu() -> str:
     """Return a line about the GPU; one that cannot be used ends the process."""
     if torch.version.cuda is None:
-        sys.exit(f"torch {torch.__version__} is built without CUDA: install it anew.")
+        sys.exit(f"torch {torch.__version__} is built without CUDA: reinstall it.")
     try:
         torch.cuda.init()
         name = torch.cuda.get_device_name()
@@ -72,7 +72,7 @@ def describe_gpu() -> str:
 
 def explain_driver(message: str) -> str:
     """Return a sentence for what torch says when CUDA does not start."""
-    reason = message.strip().partition("\n")[0]
+    reason = first_line(message)
     if "no NVIDIA driver" in reason:
         return NO_DRIVER
     if "No CUDA GPUs" in reason:
@@ -201,12 +201,12 @@ def check_graph(device: str) -> str:
     return "CUDA graph: the same values as its kernel"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: object) -> str:
     return str(error).strip().partition("\n")[0]
 
 
 def check_model(device: str, seconds: float) -> Iterator[str]:
-    """Time the model on its example and compare its answer with that of the CPU."""
+    """Time the model on its example, and compare its answer with the CPU's."""
     if weights.BUNDLED.exists():
         os.environ.setdefault("ENDPOINT_MODEL", "demo")
     module, answers = read_settings().module, []

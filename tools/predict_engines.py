@@ -24,6 +24,7 @@ from endpoint.batcher import Batcher, State
 from endpoint.fields import Schema, Values, parse_fields, schemas, types_of
 from endpoint.files import File, data_uri
 from endpoint.jobs import Job
+from endpoint.limits import CORES
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import to_answer, to_json
 from endpoint.settings import read_settings
@@ -81,8 +82,7 @@ class LocalEngine:
         self.batcher = Batcher(load, ModelInfo(name=module), settings)
         self._draws = draws
         # More threads than cores would only compete for the GIL.
-        cores = os.cpu_count() or 1
-        self.threads = FETCH_THREADS if fetches_urls else min(cores, FETCH_THREADS)
+        self.threads = FETCH_THREADS if fetches_urls else min(CORES, FETCH_THREADS)
         self._fields_class = None
         with suppress(Exception, SystemExit):  # Loading the model tells the reason.
             self._fields_class = class_fields(module)

@@ -6,7 +6,15 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tools.predict_storage import arrow, list_stored, locate, open_file, save, stored
+from tools.predict_storage import (
+    arrow,
+    is_url,
+    list_stored,
+    locate,
+    open_file,
+    save,
+    stored,
+)
 
 ROWS = 1000  # of a file; a run that is killed answers as many again
 SUFFIXES = (".parquet", ".jsonl")
@@ -98,7 +106,7 @@ def read_parts(folder: str) -> Iterator[list[tuple[str, str | None]]]:
         if filesystem.get_file_info(path).type != arrow("fs").FileType.Directory:
             return
     suffix = part_suffix(folder)
-    url = folder if "://" in folder else f"file://{path}"
+    url = folder if is_url(folder) else f"file://{path}"
     for part in list_stored(url, lambda name: is_part(name, suffix)):
         with open_file(part) as file:
             if suffix == ".jsonl":
