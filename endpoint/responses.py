@@ -85,12 +85,13 @@ def error_response(error: Exception) -> Response:
 
 def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
     """Encode the output; draw it if an image was requested, or the page."""
+    if not info.draw:
+        return to_answer(model.encode(output))
     kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
-    drawing = info.draw(output) if info.draw and kind in (HTML, PNG) else None
-    if drawing and kind == PNG:
-        return to_answer(drawing)
+    if kind == PNG:
+        return to_answer(info.draw(output))
     answer = to_answer(model.encode(output))
-    return answer | {"image": drawing} if drawing else answer  # The page shows both.
+    return answer | {"image": info.draw(output)} if kind == HTML else answer
 
 
 def to_answer(encoded: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic_core import core_schema
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, abort
+from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request
 
 from endpoint.fields import Values, parse_fields
@@ -48,6 +49,14 @@ class Upload(File):
 
 class InMemoryRequest(flask.Request):
     """Keep a form's files in memory, which MAX_CONTENT_LENGTH bounds, not in /tmp."""
+
+    @cached_property
+    def stream(self) -> IO[bytes]:
+        """Read a body of known length at once: Werkzeug copies it several times."""
+        stream = super().stream  # It refuses a body that is too long.
+        if self.content_length is None or self.mimetype == "multipart/form-data":
+            return stream
+        return io.BytesIO(self.environ["wsgi.input"].read(self.content_length))
 
     def _get_file_stream(self, *args: Any, **kwargs: Any) -> IO[bytes]:
         return io.BytesIO()
