@@ -1,4 +1,4 @@
-"""One input on its way: a job, the queue it waits in, the errors it can end with."""
+"""One input on its way: a job, the queue it waits in, and the HTTP errors it ends with."""
 
 import threading
 import time
@@ -8,34 +8,41 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
+from werkzeug.exceptions import (
+    GatewayTimeout,
+    HTTPException,
+    InternalServerError,
+    ServiceUnavailable,
+)
+
 from endpoint import telemetry
 
 
-class NotReady(Exception):
+class NotReady(ServiceUnavailable):
     """No input is accepted now; retry after `retry_after` seconds."""
 
     def __init__(self, reason: str, retry_after: int = 5) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
+        detail = f"{reason}: retry in {retry_after} s."
+        super().__init__(detail, retry_after=retry_after)
 
 
 class QueueFull(NotReady):
     """The queue is full, or takes longer than the deadline."""
 
 
-class PredictionFailed(Exception):
-    """The model failed on this input."""
+class PredictionFailed(InternalServerError):
+    description = "The model failed on this input."
 
 
-class DeadlineExceeded(Exception):
-    """The deadline passed before there was an output."""
-
+class DeadlineExceeded(GatewayTimeout):
+    description = "The deadline passed: retry later."
     drop_reason = "deadline"
 
 
-class ClientDisconnected(Exception):
-    """The client closed its connection before its input was run."""
+class ClientDisconnected(HTTPException):
+    """nginx's status 499: no client reads it, but log and metrics can tell it apart."""
 
+    code, name, description = 499, "Client Closed Request", "The client disconnected."
     drop_reason = "disconnected"
 
 

@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, current_app, json, jsonify, render_template, request
-from werkzeug import exceptions
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    InternalServerError,
+    MethodNotAllowed,
+    NotFound,
+    SecurityError,
+)
 
-from endpoint import jobs
 from endpoint.files import PNG, File, data_uri, media_type, to_file
+from endpoint.jobs import NotReady
 from endpoint.model_info import Model, ModelInfo
 
 TEXT, JSON, HTML = "text/plain", "application/json", "text/html"
@@ -16,10 +22,10 @@ TEXT, JSON, HTML = "text/plain", "application/json", "text/html"
 Answer = dict[str, Any] | HTTPException
 # For the errors that Werkzeug raises: its own descriptions address programmers.
 DEFAULT_DETAIL = {
-    400: "The request is malformed.",
-    404: "Not found: POST to /, or GET / to see what is served.",
-    405: "Method not allowed: POST to / or /predict, GET the other URLs.",
-    500: "The server failed on this request; the reason is in its log.",
+    BadRequest: "The request is malformed.",
+    NotFound: "Not found: POST to /, or GET / to see what is served.",
+    MethodNotAllowed: "Method not allowed: POST to / or /predict, GET the other URLs.",
+    InternalServerError: "The server failed on this request; the reason is in its log.",
 }
 # The page loads its own script and style, shows files and calls this server only.
 CONTENT_SECURITY_POLICY = (
@@ -29,33 +35,16 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-class ClientClosedRequest(HTTPException):
-    """nginx's status 499: no client reads it, but log and metrics can tell it apart."""
-
-    code, name, description = 499, "Client Closed Request", "The client disconnected."
-
-
 def to_http_error(error: Exception) -> HTTPException:
     """Return the HTTP error for an error; an unexpected one is logged and a 500."""
     try:
         match error:
-            case exceptions.SecurityError():
-                return exceptions.BadRequest("This host name is not served here.")
+            case SecurityError():
+                return BadRequest("This host name is not served here.")
             case HTTPException():
                 return error
-            case jobs.NotReady():
-                wait = error.retry_after
-                detail = f"{error}: retry in {wait} s."
-                return exceptions.ServiceUnavailable(detail, retry_after=wait)
-            case jobs.DeadlineExceeded():
-                return exceptions.GatewayTimeout("The deadline passed: retry later.")
-            case jobs.ClientDisconnected():
-                return ClientClosedRequest()
-            case jobs.PredictionFailed():
-                return InternalServerError("The model failed on this input.")
             case MemoryError():
-                detail = "The server is out of memory: retry in 5 s."
-                return exceptions.ServiceUnavailable(detail, retry_after=5)
+                return NotReady("The server is out of memory")
         current_app.logger.error("A request failed:", exc_info=error)
         return InternalServerError()
     finally:  # The frames of a traceback would keep uploads and images in memory.
@@ -66,7 +55,7 @@ def problem_body(error: HTTPException) -> dict[str, Any]:
     """Return the fields of RFC 9457."""
     detail = error.description
     if detail == type(error).description:
-        detail = DEFAULT_DETAIL.get(error.code or 500, detail or error.name)
+        detail = DEFAULT_DETAIL.get(type(error), detail or error.name)
     return {"title": error.name, "status": error.code, "detail": detail}
 
 
