@@ -1,4 +1,4 @@
-"""One input on its way: a job, the queue it waits in, and the HTTP errors it ends with."""
+"""One input on its way: a job, the queue it waits in, the errors it can end with."""
 
 import threading
 import time

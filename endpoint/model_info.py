@@ -13,6 +13,7 @@ from pydantic import (
     InstanceOf,
     PydanticUserError,
     ValidationError,
+    create_model,
 )
 from werkzeug.exceptions import BadRequest
 
@@ -95,15 +96,10 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
 
     def to_json(self) -> dict[str, Any]:
         """Return what `GET /` and `GET /health` show."""
-        names = ("revision", "device", "details", "accepts")
-        own = {each: getattr(self, each) for each in names}
+        own = self.model_dump(include={"revision", "device", "details", "accepts"})
         routes = {route: schemas(self.fields_of(route)) for route in self.routes}
-        return {
-            "model": self.name,
-            **own,
-            "fields": schemas(self.Fields),
-            "routes": routes,
-        }
+        fields = {"fields": schemas(self.Fields), "routes": routes}
+        return {"model": self.name} | own | fields
 
 
 def refuse(problem: str) -> NoReturn:
@@ -112,15 +108,11 @@ def refuse(problem: str) -> NoReturn:
 
 def check_fields(fields: FieldsClass, reserved: set[str]) -> None:
     """Refuse a class Fields that cannot be described, or whose defaults are wrong."""
-    values = {
-        name: field.get_default(call_default_factory=True, validated_data={})
-        for name, field in fields.model_fields.items()
-        if not field.is_required()
-    }
     try:
         if taken := reserved & schemas(fields).keys():
             refuse(f"a field may not be named {taken.pop()}: that is the input itself.")
-        fields.model_validate(values)
+        options = {"validate_default": True}
+        create_model("Checked", __base__=fields, __cls_kwargs__=options)()
     except PydanticUserError as error:
         refuse(f"{fields.__name__} cannot be described: {error.message}")
     except ValidationError as invalid:
