@@ -14,7 +14,7 @@ from endpoint import responses, telemetry
 from endpoint.authorize import authorize
 from endpoint.batcher import Batcher, State
 from endpoint.gpu import gpu_status, observe_gpu
-from endpoint.jobs import Job, NotReady
+from endpoint.jobs import Job, NotReady, QueueFull
 from endpoint.openapi import render_openapi
 from endpoint.uploads import Upload, parse_uploads, usage
 
@@ -42,6 +42,8 @@ def predict(route: str = "") -> Response:
     authorize()
     if refusal := batcher().refusal():  # before the body is read
         raise refusal
+    if not request.environ.get("endpoint.has_memory", True):
+        raise QueueFull("Too many large uploads are in memory")
     info = batcher().info
     if route and route not in info.routes:
         raise NotFound

@@ -19,7 +19,7 @@ from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from endpoint.telemetry import formatter
-from gunicorn_worker.bodies import MEMORY, call_with_memory
+from gunicorn_worker.bodies import MEMORY, reserve_memory
 
 # Seconds that a client has in total to send the head of a request, to send its body,
 # to receive the response, and to close a connection that we end.
@@ -180,7 +180,9 @@ class TimeoutThreadWorker(ThreadWorker):
             self.clients.wait_for(conn, RESPONSE_TIMEOUT, socket.SHUT_RDWR)
             return start_response(*args, **options)
 
-        return call_with_memory(application, environ, start, self.max_body)
+        with reserve_memory(environ, self.max_body) as is_free:
+            environ["endpoint.has_memory"] = is_free
+            return application(environ, start)
 
     def murder_pending(self) -> None:
         """End overdue connections; gunicorn calls this at least once a second."""

@@ -194,6 +194,14 @@ class Router(fake.Model):
         return [f"{route} {count}" for route, count in inputs]
 
 
+def test_large_upload_is_refused_unread_while_others_take_the_memory(client):
+    environ = {"endpoint.has_memory": False, "wsgi.input": None}
+    refused = client.post("/", data=IMAGE, environ_overrides=environ)
+    assert refused.status_code == 503 and refused.headers["X-Request-Id"]
+    detail = "Too many large uploads are in memory: retry in 5 s."
+    assert refused.json["detail"] == detail
+
+
 def test_route_and_fields_reach_the_model():
     client = ready(app_for(Router)).test_client()
     assert client.post("/predict/top?count=3", data=b"a").text == "top 3\n"

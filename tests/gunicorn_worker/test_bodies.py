@@ -1,7 +1,8 @@
 """Large bodies wait for memory."""
 
-import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,76 +16,57 @@ def little_memory(monkeypatch):
     monkeypatch.setattr(bodies, "WAIT_SECONDS", 0.05)
 
 
-def call(size: int, application=lambda environ, start: [b"ok"], **environ) -> bytes:
-    """Return the answer to a request whose body has a size."""
+@contextmanager
+def body(size: int, max_body: int = 100, **environ: str) -> Iterator[bool]:
+    """Tell whether there is memory for a body of a size."""
     environ = {"CONTENT_LENGTH": str(size)} | environ
-    return b"".join(bodies.call_with_memory(application, environ, lambda *args: None))
+    with bodies.reserve_memory(environ, max_body) as is_free:
+        yield is_free
+
+
+def has_memory(*args: int, **environ: str) -> bool:
+    with body(*args, **environ) as is_free:
+        return is_free
 
 
 @pytest.mark.attack(10)
 def test_large_body_is_refused_while_others_take_the_memory():
-    answers = []
-
-    def application(environ, start):
-        answers.append(call(60))
-        answers.append(call(10))  # A small body does not wait.
-        answers.append(call(40))
-        return [b"ok"]
-
-    assert call(60, application) == b"ok"
-    assert json.loads(answers[0])["status"] == 503 and answers[1:] == [b"ok", b"ok"]
+    with body(60) as is_free:
+        assert is_free
+        assert not has_memory(60)
+        assert has_memory(10)  # A small body does not wait.
+        assert has_memory(40)
 
 
 @pytest.mark.attack(10)
 def test_large_body_waits_for_memory(monkeypatch):
     monkeypatch.setattr(bodies, "WAIT_SECONDS", 30)
     answers = []
-    second = threading.Thread(target=lambda: answers.append(call(60)))
-
-    def application(environ, start):
+    second = threading.Thread(target=lambda: answers.append(has_memory(60)))
+    with body(60):
         second.start()
         second.join(0.05)
         assert second.is_alive()
-        return [b"ok"]
-
-    call(60, application)
     second.join(30)
-    assert answers == [b"ok"]
+    assert answers == [True]
 
 
 def test_memory_is_free_again_after_an_error():
-    def fail(environ, start):
+    with pytest.raises(ValueError), body(100):
         raise ValueError
-
-    with pytest.raises(ValueError):
-        call(100, fail)
-    assert call(100) == b"ok"
+    assert has_memory(100)
 
 
 def test_body_over_all_memory_is_read_alone():
-    environ = {"CONTENT_LENGTH": "1000000"}
-    answer = bodies.call_with_memory(ok, environ, lambda *args: None, 2_000_000)
-    assert answer == [b"ok"]
+    assert has_memory(1_000_000, 2_000_000)
 
 
 def test_body_over_the_limit_does_not_wait():
-    def application(environ, start):
-        return bodies.call_with_memory(ok, {"CONTENT_LENGTH": "101"}, start, 100)
-
-    assert call(100, application) == b"ok"
-
-
-def ok(environ, start):
-    return [b"ok"]
+    with body(100):
+        assert has_memory(101, 100)
 
 
 def test_chunked_body_counts_although_its_size_is_unknown(monkeypatch):
     monkeypatch.setattr(bodies, "MEMORY", 320)  # 20 for a chunked body
-    answers = []
-
-    def application(environ, start):
-        answers.append(call(0, HTTP_TRANSFER_ENCODING="chunked"))
-        return [b"ok"]
-
-    call(310, application)
-    assert b"503" in answers[0]
+    with body(310, 320):
+        assert not has_memory(0, 320, HTTP_TRANSFER_ENCODING="chunked")
