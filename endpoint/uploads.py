@@ -29,7 +29,7 @@ class Upload(File):
 
     fields: Any = None  # an instance of the model's class Fields
     route: str = ""  # what follows /predict/ in the URL
-    check: Callable[[], None] = lambda: None  # raises once nobody waits any more
+    check: Callable[[], None] = lambda: None  # an HTTP error once nobody waits
 
     @classmethod
     def from_file(cls, path: str | Path, **fields: Any) -> "Upload":

@@ -38,7 +38,6 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     except (HTTPException, MemoryError):
         raise  # Where the server is short of memory, the image may be fine.
     except Exception:  # A decoder may raise anything on a corrupt file.
-        upload.check()  # The error may have been this one.
         abort(422, "The image is corrupt or takes too long to decode.")
 
 

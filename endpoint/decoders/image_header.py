@@ -40,7 +40,7 @@ def open_image(
 ) -> tuple[Image.Image, bool]:
     """Return an image and whether it is large; raise if it costs too much."""
     Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow checks the frames inside a file.
-    file = TimedBytesIO(data, seconds=0.2)  # for the header
+    file = TimedBytesIO(data, seconds=0.5)  # for the header
     image = Image.open(file, formats=formats)
     tags = getattr(image, "tag_v2", {})  # of a TIFF
     tile = max(tags.get(322, 1), tags.get(323, 1))  # All of a tile is decoded.

@@ -9,6 +9,7 @@ from PIL import Image, ImageFile
 
 from endpoint.decoders import image as module
 from endpoint.decoders.image import decode_image
+from endpoint.jobs import DeadlineExceeded
 from endpoint.limits import MAX_CPU_SECONDS, large_slots
 from endpoint.uploads import Upload
 from tests.stress import corpus, fuzz_images
@@ -213,9 +214,9 @@ def test_only_large_images_wait_for_large_slots(monkeypatch):
 @pytest.mark.attack(9)
 def test_upload_that_nobody_waits_for_is_not_decoded(loads):
     def check():
-        raise TimeoutError
+        raise DeadlineExceeded
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(DeadlineExceeded):
         decode_image(Upload(JPEG, check=check))
     assert loads == []
 
