@@ -16,9 +16,10 @@ from endpoint import jobs, telemetry
 from endpoint.cache import Cache
 from endpoint.gpu import is_fatal
 from endpoint.jobs import Job, JobQueue
-from endpoint.model_info import Model, ModelInfo, predict
+from endpoint.model_info import Model, ModelInfo, WrongModel, predict
 from endpoint.settings import EXIT_BOOT_FAILED, Settings
 from endpoint.uploads import Upload
+from endpoint.warm_up import warm_up
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +202,7 @@ class Batcher:
                 self.runner.run_next_batch(self.model)
         except ModelFailed as error:
             self._abort(*error.args)
-        except SystemExit as sentence:
+        except (SystemExit, WrongModel) as sentence:
             self._abort(reason, sentence, status)
         except BaseException as error:
             log.exception("The model's own error:")
@@ -211,7 +212,7 @@ class Batcher:
         self.model, self.info = self._load()
         self.runner.max_batch = self.runner.max_batch or self.info.max_batch
         for example in reversed(self.info.example):
-            [self.example_output] = predict(self.model, [self.model.decode(example)])
+            self.example_output = warm_up(self.model, self.info, example)
             self.runner.example = example
         self.state, self.reason = State.READY, "The model is ready"
         telemetry.ready.set(1)

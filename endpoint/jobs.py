@@ -8,17 +8,12 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any
 
-from werkzeug.exceptions import (
-    GatewayTimeout,
-    HTTPException,
-    InternalServerError,
-    ServiceUnavailable,
-)
+from werkzeug import exceptions
 
 from endpoint import telemetry
 
 
-class NotReady(ServiceUnavailable):
+class NotReady(exceptions.ServiceUnavailable):
     """No input is accepted now; retry after `retry_after` seconds."""
 
     def __init__(self, reason: str, retry_after: int = 5) -> None:
@@ -30,16 +25,16 @@ class QueueFull(NotReady):
     """The queue is full, or takes longer than the deadline."""
 
 
-class PredictionFailed(InternalServerError):
+class PredictionFailed(exceptions.InternalServerError):
     description = "The model failed on this input."
 
 
-class DeadlineExceeded(GatewayTimeout):
+class DeadlineExceeded(exceptions.GatewayTimeout):
     description = "The deadline passed: retry later."
     drop_reason = "deadline"
 
 
-class ClientDisconnected(HTTPException):
+class ClientDisconnected(exceptions.HTTPException):
     """nginx's status 499: no client reads it, but log and metrics can tell it apart."""
 
     code, name, description = 499, "Client Closed Request", "The client disconnected."

@@ -28,6 +28,10 @@ Route = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Example = InstanceOf[Upload]
 
 
+class WrongModel(Exception):
+    """A method of the model breaks a rule: which, and how, in a sentence."""
+
+
 class Model(Protocol):
     def __init__(self, device: str) -> None: ...
     def decode(self, upload: Upload) -> Any: ...
@@ -154,11 +158,11 @@ def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:
 
 
 def predict(model: Model, inputs: list[Any]) -> list[Any]:
-    """Return one output for each input, or raise ValueError."""
+    """Return one output for each input, or raise WrongModel."""
     outputs = model.predict(inputs)
     if isinstance(outputs, str | bytes | dict) or not hasattr(outputs, "__len__"):
-        raise ValueError(f"predict returned a {type(outputs).__name__}, not a list.")
+        raise WrongModel(f"predict returned a {type(outputs).__name__}, not a list.")
     if len(outputs) != len(inputs):
         counts = f"{len(outputs)} outputs for {len(inputs)} inputs"
-        raise ValueError(f"predict returned {counts}: return one for each.")
+        raise WrongModel(f"predict returned {counts}: return one for each.")
     return list(outputs)

@@ -4,14 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import Response, current_app, json, jsonify, render_template, request
-from werkzeug.exceptions import (
-    BadRequest,
-    HTTPException,
-    InternalServerError,
-    MethodNotAllowed,
-    NotFound,
-    SecurityError,
-)
+from werkzeug import exceptions
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from endpoint.files import PNG, File, data_uri, media_type, to_file
 from endpoint.jobs import NotReady
@@ -22,8 +16,8 @@ TEXT, JSON, HTML = "text/plain", "application/json", "text/html"
 Answer = dict[str, Any] | HTTPException
 # For the errors that Werkzeug raises: its own descriptions address programmers.
 DEFAULT_DETAIL = {
-    BadRequest: "The request is malformed.",
-    NotFound: "Not found: POST to /, or GET / to see what is served.",
+    exceptions.BadRequest: "The request is malformed.",
+    exceptions.NotFound: "Not found: POST to /, or GET / to see what is served.",
     MethodNotAllowed: "Method not allowed: POST to / or /predict, GET the other URLs.",
     InternalServerError: "The server failed on this request; the reason is in its log.",
 }
@@ -39,8 +33,8 @@ def to_http_error(error: Exception) -> HTTPException:
     """Return the HTTP error for an error; an unexpected one is logged and a 500."""
     try:
         match error:
-            case SecurityError():
-                return BadRequest("This host name is not served here.")
+            case exceptions.SecurityError():
+                return exceptions.BadRequest("This host name is not served here.")
             case HTTPException():
                 return error
             case MemoryError():
@@ -77,10 +71,11 @@ def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
     if not info.draw:
         return to_answer(model.encode(output))
     kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
-    if kind == PNG:
-        return to_answer(info.draw(output))
+    drawing = info.draw(output) if kind in (HTML, PNG) else None
+    if drawing and kind == PNG:
+        return to_answer(drawing)
     answer = to_answer(model.encode(output))
-    return answer | {"image": info.draw(output)} if kind == HTML else answer
+    return answer | {"image": drawing} if drawing else answer  # The page shows both.
 
 
 def to_answer(encoded: Any) -> dict[str, Any]:

@@ -180,8 +180,7 @@ class TimeoutThreadWorker(ThreadWorker):
             self.clients.wait_for(conn, RESPONSE_TIMEOUT, socket.SHUT_RDWR)
             return start_response(*args, **options)
 
-        with reserve_memory(environ, self.max_body) as is_free:
-            environ["endpoint.has_memory"] = is_free
+        with reserve_memory(environ, self.max_body) as environ["endpoint.has_memory"]:
             return application(environ, start)
 
     def murder_pending(self) -> None:

@@ -86,15 +86,15 @@ def test_reading_path_is_short():
     assert sum(lines.values()) <= 1000, lines
     # These have files of their own, which the path's files lead to.
     more = ("jobs", "model_info", "limits", "decoders/image_header")
-    more += ("authorize", "cache", "fields", "files", "gpu", "network")
+    more += ("authorize", "cache", "fields", "files", "gpu", "network", "warm_up")
     lines |= {name: count_lines(f"endpoint/{name}.py") for name in more}
-    assert sum(lines.values()) <= 1615, lines
+    assert sum(lines.values()) <= 1660, lines
 
 
 @limit
 def test_endpoint_is_short():
     lines = {p: count_lines(p) for p in PYTHON if p.startswith("endpoint/")}
-    assert sum(lines.values()) <= 1670, lines
+    assert sum(lines.values()) <= 1710, lines
 
 
 @limit

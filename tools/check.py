@@ -23,11 +23,17 @@ import numpy as np
 from PIL import Image
 from werkzeug.exceptions import HTTPException
 
-from endpoint.files import File, data_uri, media_type
-from endpoint.model_info import Model, ModelInfo, check_class, load_model, predict
-from endpoint.responses import to_answer
+from endpoint.model_info import (
+    Model,
+    ModelInfo,
+    WrongModel,
+    check_class,
+    load_model,
+    predict,
+)
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
+from endpoint.warm_up import check_answer, check_drawing, check_key
 from tools.check_inputs import Variant, find_variants
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -143,6 +149,8 @@ class Step:
         return future.result(), time.monotonic() - started
 
     def _problem(self, name: str, error: BaseException) -> Problem:
+        if isinstance(error, WrongModel):
+            return Problem(str(error))
         if isinstance(error, SystemExit):
             is_sentence = str(error).startswith("In the class Model, ")
             return Problem(
@@ -210,12 +218,7 @@ class ModelChecks:
 
     def batch_key(self, input: Any) -> Any:
         key, _ = self.step("batch_key", self.info.batch_key, input)
-        try:
-            hash(key)
-        except TypeError:
-            kind = type(key).__name__
-            rule = "it must return a number, a text or a tuple of these."
-            raise Problem(f"batch_key returned a {kind}: {rule}") from None
+        self.step("batch_key", check_key, key)
         return key
 
     def check_invalid_upload(self, example: Upload) -> None:
@@ -237,12 +240,10 @@ class ModelChecks:
         outputs, seconds = self.step("predict", predict, self.model, inputs)
         answers = [self.step("encode", self.model.encode, each)[0] for each in outputs]
         for answer in answers:
-            check_answer(answer)
+            self.step("encode", check_answer, answer, False)
         if self.info.draw:
             drawing, _ = self.step("draw", self.info.draw, outputs[0])
-            if drawing is not None and not isinstance(drawing, Image.Image):
-                kind = type(drawing).__name__
-                raise Problem(f"draw returned a {kind}: it must return a PIL image.")
+            self.step("draw", check_drawing, drawing)
         return answers, seconds
 
     def check_batches(self, inputs: list[Any], singles: list[Any]) -> Iterator[str]:
@@ -280,23 +281,6 @@ def explain_difference(
         "An answer depends on the other inputs in its batch: "
         f"alone {alone}, in a batch of {size} {batched}."
     )
-
-
-def check_answer(answer: Any) -> None:
-    """Check that an answer can be sent: as JSON, or as a file."""
-    is_list = isinstance(answer, list) and all(map(media_type, answer))
-    if not (is_list or isinstance(answer, dict | File | Image.Image)) or not answer:
-        kind = type(answer).__name__
-        kind = f"an empty {kind}" if answer in ({}, []) else f"an object of type {kind}"
-        rule = "a dict with at least one value, a PIL image, a File, or a list of these"
-        raise Problem(f"encode returned {kind}: it must return {rule}.")
-    for name, value in to_answer(answer).items():
-        try:
-            json.dumps({name: value}, allow_nan=False, default=data_uri)
-        except (TypeError, ValueError) as error:
-            kind = type(value).__name__
-            problem = f'encode returned "{name}" of type {kind}, which is not JSON'
-            raise Problem(f"{problem}: {error}") from None
 
 
 def is_close(one: Any, other: Any) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from endpoint import create_app
+from endpoint import create_app, network
 from endpoint.uploads import OCTETS, Upload
 from tests.support.apps import ready
 
@@ -22,6 +22,8 @@ class Loaded:
     def __init__(self, name: str, folder: str | Path = "") -> None:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("ENDPOINT_MODEL", str(folder))
+            # The answers are compared in float32, also on a CPU with bfloat16.
+            environment.setattr(network, "CPUINFO", Path("none"))
             self.app = ready(create_app(f"examples.{name}"))
         batcher = self.app.extensions["batcher"]
         self.model, self.info = batcher.model, batcher.info

@@ -15,6 +15,7 @@ import transformers as hub
 from PIL import Image
 
 from demo import scenes
+from endpoint.network import fast_dtype
 from endpoint.uploads import Upload
 from tests.examples import tiny_checkpoints
 from tests.examples.serving import (
@@ -217,10 +218,12 @@ def test_caption_equals_that_of_transformers(served, images):
     network, processor = load(
         served, hub.BlipForConditionalGeneration, hub.BlipImageProcessorPil
     )
+    network = network.to(fast_dtype("cpu"))  # that of the example
     tokenizer = hub.AutoTokenizer.from_pretrained(served.model)
     captions = []
     for file in images:
         pixels = processor(images=Image.open(file), return_tensors="pt").pixel_values
+        pixels = pixels.to(network.dtype)
         tokens = network.generate(pixels, max_length=20, num_beams=3)
         captions.append(tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
     assert len(set(captions)) > 1

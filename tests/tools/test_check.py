@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from endpoint import batcher, create_app
+from tests.support.apps import wait_until
 from tools import check
 
 GOOD = """
@@ -142,6 +144,33 @@ def test_mistake_is_reported_in_a_sentence(model_file, mistake):
     status, output = run(model_file(GOOD.replace(good, bad)).stem)
     *_, last = output.strip().splitlines()
     assert status == 1 and re.search(sentence, last), output
+
+
+# One good example does not show these, and NaN is sent as null.
+UNSEEN = {"too few", "wrong order", "others", "only one", "slow import", "accepts all"}
+UNSEEN |= {"invalid", "NaN"}
+OWN_ERRORS = {"raises", "no class", "no syntax", "no import", "loading", "key fails"}
+
+
+@pytest.mark.parametrize("mistake", [each for each in MISTAKES if each not in UNSEEN])
+def test_server_ends_its_start_with_the_same_sentence(
+    model_file, mistake, monkeypatch, caplog
+):
+    good, bad, sentence = MISTAKES[mistake]
+    source = "    from endpoint.uploads import Upload" + GOOD.replace(good, bad)
+    if "example" not in bad:
+        line = "\n        example = Upload.from_file('french_bulldog.jpg')"
+        source = source.replace("class Model:", f"class Model:{line}")
+    monkeypatch.setattr(batcher, "DRAIN_SECONDS", 0)
+    served, exits = create_app(model_file(source).stem).extensions["batcher"], []
+    served.exit = exits.append
+    served.start()
+    wait_until(lambda: exits)
+    assert exits == [3]
+    [said] = [each for each in caplog.records if each.levelname == "CRITICAL"]
+    if mistake not in OWN_ERRORS:  # The log has their tracebacks.
+        sentence = sentence.replace("ends the process", "The model cannot be loaded")
+        assert re.search(sentence, said.getMessage())
 
 
 EAGER = "import time\ntime.sleep(1.1)\nthing = 1\n"

@@ -1,0 +1,59 @@
+"""Run a model's example through its methods, before the model counts as ready."""
+
+import json
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+
+from endpoint.files import PNG, data_uri, media_type
+from endpoint.model_info import Model, ModelInfo, WrongModel, predict
+from endpoint.responses import to_answer
+from endpoint.uploads import Upload
+
+
+def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
+    """Return the output for an example, or raise WrongModel."""
+    try:
+        input = model.decode(example)
+    except HTTPException as refusal:
+        problem = f"decode refuses the example of the model: {refusal.description}"
+        raise WrongModel(problem) from None
+    check_key(info.batch_key(input))
+    [output] = predict(model, [input])
+    check_answer(model.encode(output))
+    check_drawing(info.draw(output) if info.draw else None)
+    return output
+
+
+def check_key(key: Any) -> None:
+    """Refuse what `batch_key` returned unless it can be compared."""
+    try:
+        hash(key)
+    except TypeError:
+        rule = "it must return a number, a text or a tuple of these."
+        problem = f"batch_key returned a {type(key).__name__}: {rule}"
+        raise WrongModel(problem) from None
+
+
+def check_answer(encoded: Any, allow_nan: bool = True) -> None:
+    """Refuse what `encode` returned unless it can be sent; NaN is sent as null."""
+    files = encoded if isinstance(encoded, list) else [encoded]
+    if not encoded or not (isinstance(encoded, dict) or all(map(media_type, files))):
+        kind = type(encoded).__name__
+        kind = f"an empty {kind}" if encoded in ({}, []) else f"an object of type {kind}"
+        rule = "a dict with at least one value, a PIL image, a File, or a list of these"
+        raise WrongModel(f"encode returned {kind}: it must return {rule}.")
+    for name, value in to_answer(encoded).items():
+        try:
+            json.dumps({name: value}, allow_nan=allow_nan, default=data_uri)
+        except (TypeError, ValueError) as error:
+            kind = type(value).__name__
+            problem = f'encode returned "{name}" of type {kind}, which is not JSON'
+            raise WrongModel(f"{problem}: {error}") from None
+
+
+def check_drawing(drawing: Any) -> None:
+    """Refuse what `draw` returned unless it is an image or None."""
+    if drawing is not None and media_type(drawing) != PNG:
+        kind = type(drawing).__name__
+        raise WrongModel(f"draw returned a {kind}: it must return a PIL image.")
