@@ -40,7 +40,9 @@ def check_answer(encoded: Any, allow_nan: bool = True) -> None:
     files = encoded if isinstance(encoded, list) else [encoded]
     if not encoded or not (isinstance(encoded, dict) or all(map(media_type, files))):
         kind = type(encoded).__name__
-        kind = f"an empty {kind}" if encoded in ({}, []) else f"an object of type {kind}"
+        kind = (
+            f"an empty {kind}" if encoded in ({}, []) else f"an object of type {kind}"
+        )
         rule = "a dict with at least one value, a PIL image, a File, or a list of these"
         raise WrongModel(f"encode returned {kind}: it must return {rule}.")
     for name, value in to_answer(encoded).items():

@@ -32,7 +32,9 @@ class Model:
 IMAGE = Image.new("RGB", (2, 2))
 
 
-@pytest.mark.parametrize("answer", [{"a": float("nan")}, IMAGE, [IMAGE, IMAGE], File(b"RIFF")])
+@pytest.mark.parametrize(
+    "answer", [{"a": float("nan")}, IMAGE, [IMAGE, IMAGE], File(b"RIFF")]
+)
 def test_output_of_a_good_model_is_returned(answer):
     assert warm_up(Model(answer), ModelInfo(), EXAMPLE) == 7
 

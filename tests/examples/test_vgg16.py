@@ -21,10 +21,12 @@ from tests.examples.serving import (
     assert_similar,
     run_script,
 )
+from tests.support.gpu import SKIP_STUB
 from tests.support.images import BULLDOG
 from tests.support.server import ROOT
 
 models = pytest.importorskip("torchvision.models")
+pytestmark = SKIP_STUB  # Training uses a GPU if there is one.
 
 TRAIN = "vgg16.train"
 SMALL = (

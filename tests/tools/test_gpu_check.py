@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.support.gpu import NEEDS_GPU
 from tools import gpu_check
 
 KERNELS = gpu_check.KERNELS
@@ -140,7 +141,7 @@ def test_machine_without_gpu_gets_one_sentence(monkeypatch):
     assert ended.value.code in (gpu_check.NO_DRIVER, gpu_check.NO_GPU)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no GPU.")
+@NEEDS_GPU
 def test_gpu_is_all_right(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["gpu_check", "--seconds", "0.1"])
     gpu_check.main()

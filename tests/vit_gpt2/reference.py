@@ -4,17 +4,9 @@ import pytest
 import torch
 from torch.nn.functional import pad
 
+from tests.support.gpu import NEEDS_GPU
 
-def gpu_problem() -> str:
-    """Return why no values can be computed on a GPU here, or ""."""
-    if not torch.cuda.is_available():
-        return "there is no GPU"
-    computes = torch.ones(3, device="cuda").sum().item() == 3
-    return "" if computes else "the GPU is a stub, which computes no values"
-
-
-SKIP_GPU = pytest.mark.skipif(bool(gpu_problem()), reason=gpu_problem())
-DEVICES = ["cpu", pytest.param("cuda", marks=SKIP_GPU)]
+DEVICES = ["cpu", pytest.param("cuda", marks=NEEDS_GPU)]
 MAX_LENGTH = 16
 START, END, PADDING = 3, 29, 5  # tokens of the small random network
 
