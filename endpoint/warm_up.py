@@ -38,13 +38,12 @@ def check_key(key: Any) -> None:
 def check_answer(encoded: Any, allow_nan: bool = True) -> None:
     """Refuse what `encode` returned unless it can be sent; NaN is sent as null."""
     files = encoded if isinstance(encoded, list) else [encoded]
-    if not encoded or not (isinstance(encoded, dict) or all(map(media_type, files))):
-        kind = type(encoded).__name__
-        kind = (
-            f"an empty {kind}" if encoded in ({}, []) else f"an object of type {kind}"
-        )
+    is_empty = isinstance(encoded, dict | list) and not encoded
+    if is_empty or not (isinstance(encoded, dict) or all(map(media_type, files))):
+        what = "an empty" if is_empty else "an object of type"
+        what += f" {type(encoded).__name__}"
         rule = "a dict with at least one value, a PIL image, a File, or a list of these"
-        raise WrongModel(f"encode returned {kind}: it must return {rule}.")
+        raise WrongModel(f"encode returned {what}: it must return {rule}.")
     for name, value in to_answer(encoded).items():
         try:
             json.dumps({name: value}, allow_nan=allow_nan, default=data_uri)

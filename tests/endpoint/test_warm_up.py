@@ -3,6 +3,7 @@
 tests/tools/test_check.py compares what is refused with what `flask check` refuses.
 """
 
+import numpy as np
 import pytest
 from PIL import Image
 from werkzeug.exceptions import BadRequest
@@ -17,7 +18,7 @@ EXAMPLE = Upload(b"example", "text/plain")
 
 class Model:
     def __init__(self, answer=None):
-        self.answer = answer or {"length": 7}
+        self.answer = {"length": 7} if answer is None else answer
 
     def decode(self, upload):
         return upload.data
@@ -30,6 +31,7 @@ class Model:
 
 
 IMAGE = Image.new("RGB", (2, 2))
+SMALL = np.zeros(2)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_output_of_a_good_model_is_returned(answer):
     assert warm_up(Model(answer), ModelInfo(), EXAMPLE) == 7
 
 
-@pytest.mark.parametrize("answer", [7, "text", [7], b"RIFF", {"a": b"RIFF"}])
+@pytest.mark.parametrize("answer", [7, "text", [7], b"RIFF", {"a": b"RIFF"}, SMALL])
 def test_answer_that_cannot_be_sent_is_refused(answer):
     with pytest.raises(WrongModel, match="encode returned"):
         warm_up(Model(answer), ModelInfo(), EXAMPLE)
