@@ -10,6 +10,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import _exit
 from typing import Any
@@ -30,6 +31,7 @@ READ_TIMEOUT = 12
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 OTHER_FILES = 64  # that a process has open beside its connections
+READING = 0.1  # seconds that a thread may take to read a request that is there
 ACCEPTED_AT_ONCE = 32  # A pass of gunicorn's loop costs more than an accept.
 
 
@@ -45,6 +47,9 @@ class Clients:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    def waits(self) -> list[tuple[TConn, tuple[float, float, int]]]:
+        return list(self._waiting.items())  # Other threads change it meanwhile.
 
     def wait_for(self, conn: TConn, seconds: float, how: int = socket.SHUT_RD) -> None:
         self.is_done(conn)  # It moves to the end: the first has waited longest.
@@ -62,8 +67,13 @@ class Clients:
             socket.socket.shutdown(conn.sock, how)  # An SSLSocket's own is not safe.
 
     def end_longest(self, count: int) -> None:
-        """End the `count` longest waits, less those that are ending already."""
-        for conn in list(self._waiting)[: max(0, count - len(self._ending))]:
+        """End the `count` longest waits, less those that are ending already.
+
+        A wait is short at first: the thread may just be reading what has come.
+        """
+        latest = time.monotonic() - READING
+        waits = [conn for conn, (since, *_) in self.waits() if since < latest]
+        for conn in waits[: max(0, count - len(self._ending))]:
             self._ending.add(conn)  # before its thread may be done
             self.end(conn, socket.SHUT_RDWR)
 
@@ -72,7 +82,7 @@ class Clients:
         if now < self._checked + 0.1:  # The events of a rush come first.
             return
         self._checked = now
-        for conn, (since, seconds, how) in list(self._waiting.items()):
+        for conn, (since, seconds, how) in self.waits():
             stop = max(since, self.stopped) + STOP_TIMEOUT
             if now > min(since + seconds, stop):
                 self.end(conn, how)
@@ -97,17 +107,12 @@ class TimeoutThreadWorker(ThreadWorker):
         super().init_process()
 
     def get_thread_pool(self) -> Any:
-        """Start all threads now: in a rush each start would wait for the others."""
         pool: Any = super().get_thread_pool()
-        begin = threading.Event()
-        try:
-            for _ in range(self.cfg.threads):
-                pool.submit(begin.wait)
+        started = start_threads(pool, self.cfg.threads)
+        if started == self.cfg.threads:
             return pool
-        except RuntimeError:  # The system allows fewer, and the model needs some, too.
-            self.cfg.set("threads", max(1, len(pool._threads) // 2))
-        finally:
-            begin.set()
+        # The system allows no more, and the model needs some, too.
+        self.cfg.set("threads", max(1, started // 2))
         pool.shutdown()
         return self.get_thread_pool()
 
@@ -150,10 +155,16 @@ class TimeoutThreadWorker(ThreadWorker):
         super().enqueue_req(conn)
         self.make_room()
 
-    def make_room(self) -> None:
-        """End the longest waiting while more connections need a thread than exist."""
+    def make_room(self) -> bool:
+        """End the longest waiting if more connections need a thread than exist."""
         idle = len(self.pending_conns) + len(self.keepalived_conns)
-        self.clients.end_longest(self.nr_conns - idle - self.cfg.threads)
+        missing = self.nr_conns - idle - self.cfg.threads
+        self.clients.end_longest(missing)
+        return missing > 0
+
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        # A wait that is too short to be ended now will soon be long enough.
+        super().wait_for_and_dispatch_events(READING if self.make_room() else timeout)
 
     def handle(self, conn: Any) -> Any:
         self.clients.wait_for(conn, HEAD_TIMEOUT)
@@ -190,7 +201,6 @@ class TimeoutThreadWorker(ThreadWorker):
                 conn.timeout = 0
         super().murder_pending()
         self.clients.end_overdue()
-        self.make_room()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         self.clients.stopped = min(self.clients.stopped, time.monotonic())
@@ -198,6 +208,19 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         _exit(0)  # gunicorn's own handler can deadlock with its thread pool.
+
+
+def start_threads(pool: ThreadPoolExecutor, count: int) -> int:
+    """Start a pool's threads now: in a rush each start would wait for the others.
+
+    Return how many the system allows.
+    """
+    begin = threading.Event()
+    with contextlib.suppress(RuntimeError):
+        for _ in range(count):
+            pool.submit(begin.wait)
+    begin.set()
+    return len(pool._threads)
 
 
 def set_limits(listeners: Iterable[socket.socket]) -> None:

@@ -182,6 +182,7 @@ def test_client_whose_thread_is_done_at_once_counts_no_longer(monkeypatch):
             return self
 
     clients = gthread.Clients()
+    monkeypatch.setattr(gthread, "READING", -1)
     monkeypatch.setattr(
         gthread.socket.socket, "shutdown", lambda conn, how: clients.is_done(conn)
     )
