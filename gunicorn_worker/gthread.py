@@ -69,7 +69,7 @@ class Clients:
     def end_longest(self, count: int) -> None:
         """End the `count` longest waits, less those that are ending already.
 
-        A wait is short at first: the thread may just be reading what has come.
+        Those of less than READING seconds are left: their request may have arrived.
         """
         latest = time.monotonic() - READING
         waits = [conn for conn, (since, *_) in self.waits() if since < latest]

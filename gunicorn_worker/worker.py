@@ -13,8 +13,8 @@ from gunicorn_worker.gthread import TimeoutThreadWorker
 
 RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
 # Shared by all workers, which are forked after this import: whether each of them is
-# ready, by its number, and whether any of them ever was.
-ready, was_ready = mmap.mmap(-1, 4096), mmap.mmap(-1, 1)
+# ready, by its number; whether any of them ever was, and whether one ends the server.
+ready, was_ready, ends_server = mmap.mmap(-1, 4096), mmap.mmap(-1, 1), mmap.mmap(-1, 1)
 
 
 class EndpointWorker(TimeoutThreadWorker):
@@ -53,4 +53,7 @@ def end_process(status: int) -> None:
         logging.getLogger("endpoint").warning(message, RETRY_SECONDS)
         time.sleep(RETRY_SECONDS)
         status = EXIT_CRASHED
+    if status == EXIT_BOOT_FAILED and ends_server[0]:
+        status = EXIT_CRASHED  # gunicorn itself would fail at a second one.
+    ends_server[0] |= status == EXIT_BOOT_FAILED
     _exit(status)

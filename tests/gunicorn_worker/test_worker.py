@@ -13,6 +13,7 @@ from gunicorn_worker.worker import EndpointWorker
 def flags(monkeypatch):
     monkeypatch.setattr(module, "ready", bytearray(4))
     monkeypatch.setattr(module, "was_ready", bytearray(1))
+    monkeypatch.setattr(module, "ends_server", bytearray(1))
 
 
 @pytest.fixture
@@ -79,3 +80,11 @@ def test_worker_is_retried_only_if_the_model_was_loaded_before(
     module.end_process(3)
     assert (pauses, statuses) == (slept, [status])
     assert ("The model will be loaded again in 10 s." in caplog.messages) == loaded
+
+
+def test_only_one_worker_ends_the_server(monkeypatch):
+    statuses = []
+    monkeypatch.setattr(module, "_exit", statuses.append)
+    for _ in range(3):
+        module.end_process(3)
+    assert statuses == [3, 1, 1]
