@@ -56,7 +56,7 @@ def check(module: str | None) -> None:
     try:
         for line in check_module(module.removesuffix(".py").replace("/", ".")):
             click.echo(line)
-    except Problem as problem:
+    except (Problem, WrongModel) as problem:
         raise click.ClickException(str(problem)) from None
     click.echo("All is well.")
 
@@ -218,7 +218,7 @@ class ModelChecks:
 
     def batch_key(self, input: Any) -> Any:
         key, _ = self.step("batch_key", self.info.batch_key, input)
-        self.step("batch_key", check_key, key)
+        check_key(key)
         return key
 
     def check_invalid_upload(self, example: Upload) -> None:
@@ -240,10 +240,10 @@ class ModelChecks:
         outputs, seconds = self.step("predict", predict, self.model, inputs)
         answers = [self.step("encode", self.model.encode, each)[0] for each in outputs]
         for answer in answers:
-            self.step("encode", check_answer, answer, False)
+            check_answer(answer, allow_nan=False)
         if self.info.draw:
             drawing, _ = self.step("draw", self.info.draw, outputs[0])
-            self.step("draw", check_drawing, drawing)
+            check_drawing(drawing)
         return answers, seconds
 
     def check_batches(self, inputs: list[Any], singles: list[Any]) -> Iterator[str]:
