@@ -218,7 +218,7 @@ def test_caption_equals_that_of_transformers(served, images):
     network, processor = load(
         served, hub.BlipForConditionalGeneration, hub.BlipImageProcessorPil
     )
-    network = network.to(fast_dtype("cpu"))  # that of the example
+    network = network.to(fast_dtype("cpu"))  # The example uses this dtype.
     tokenizer = hub.AutoTokenizer.from_pretrained(served.model)
     captions = []
     for file in images:
