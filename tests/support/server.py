@@ -1,6 +1,7 @@
 """Server processes for tests, started as users start them."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,9 +18,12 @@ SCRIPTS = Path(sys.executable).parent  # where gunicorn and flask are
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a free port below those that the system gives to clients' connections."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("0.0.0.0", port))
+            return port
 
 
 class Server:
