@@ -32,6 +32,9 @@ SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 OTHER_FILES = 64  # that a process has open beside its connections
 READING = 0.1  # seconds that a thread may take to read a request that is there
+# A refused request waits for nine times the CPU time that it took, so that a client who
+# sends such requests in a loop takes a tenth of a core.
+REFUSAL_DELAY, MAX_REFUSAL_DELAY = 9, 2.0  # times, seconds
 ACCEPTED_AT_ONCE = 32  # A pass of gunicorn's loop costs more than an accept.
 
 
@@ -186,13 +189,20 @@ class TimeoutThreadWorker(ThreadWorker):
         self.clients.wait_for(conn, BODY_TIMEOUT)
         environ["endpoint.body_received"] = partial(self.clients.is_done, conn)
         environ["endpoint.is_disconnected"] = partial(is_disconnected, conn.sock)
+        is_refused, started = False, time.thread_time()
 
-        def start(*args: Any, **options: Any) -> Any:
+        def start(status: str, *args: Any) -> Any:
+            nonlocal is_refused
+            is_refused = status.startswith("4")
             self.clients.wait_for(conn, RESPONSE_TIMEOUT, socket.SHUT_RDWR)
-            return start_response(*args, **options)
+            return start_response(status, *args)
 
         with reserve_memory(environ, self.max_body) as environ["endpoint.has_memory"]:
-            return application(environ, start)
+            body = application(environ, start)
+        if is_refused:  # The request's own memory is free by now.
+            delay = REFUSAL_DELAY * (time.thread_time() - started)
+            time.sleep(min(delay, MAX_REFUSAL_DELAY))
+        return body
 
     def murder_pending(self) -> None:
         """End overdue connections; gunicorn calls this at least once a second."""

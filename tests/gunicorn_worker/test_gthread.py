@@ -97,6 +97,7 @@ class Running:
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 CLOSE = b"\r\nConnection: close\r\n\r\n"
+CPU_SECONDS = 0.05
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
 
 
@@ -106,6 +107,19 @@ def echo(environ, start_response):
     environ["endpoint.body_received"]()
     start_response("200 OK", [("Content-Length", "3")])
     return [b"%3d" % len(body)]
+
+
+def work_and_answer(status):
+    """Return an application that takes CPU_SECONDS."""
+
+    def application(environ, start_response):
+        ends = time.thread_time() + CPU_SECONDS
+        while time.thread_time() < ends:
+            pass
+        start_response(status, [("Content-Length", "0")])
+        return []
+
+    return application
 
 
 def large(environ, start_response):
@@ -368,6 +382,19 @@ def test_application_can_check_whether_its_client_is_connected(serve):
     wait_until(lambda: checks)
     assert not checks[0]()
     client.close()
+
+
+@pytest.mark.attack(2)
+def test_refused_request_waits_for_nine_times_its_cpu_time(serve):
+    started = time.monotonic()
+    assert b"422" in serve(work_and_answer("422 Refused")).get()
+    assert time.monotonic() - started > (1 + 9) * CPU_SECONDS
+
+
+@pytest.mark.parametrize("status", ["200 OK", "503 Full"])
+def test_other_requests_do_not_wait(serve, status):
+    running = serve(work_and_answer(status), REFUSAL_DELAY=1e6, MAX_REFUSAL_DELAY=60)
+    assert status.encode() in running.get()  # The client has a timeout of 30 s.
 
 
 def test_open_connection_is_not_disconnected(connection):
