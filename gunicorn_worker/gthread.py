@@ -189,20 +189,13 @@ class TimeoutThreadWorker(ThreadWorker):
         self.clients.wait_for(conn, BODY_TIMEOUT)
         environ["endpoint.body_received"] = partial(self.clients.is_done, conn)
         environ["endpoint.is_disconnected"] = partial(is_disconnected, conn.sock)
-        is_refused, started = False, time.thread_time()
 
-        def start(status: str, *args: Any) -> Any:
-            nonlocal is_refused
-            is_refused = status.startswith("4")
+        def start(*args: Any, **options: Any) -> Any:
             self.clients.wait_for(conn, RESPONSE_TIMEOUT, socket.SHUT_RDWR)
-            return start_response(status, *args)
+            return start_response(*args, **options)
 
         with reserve_memory(environ, self.max_body) as environ["endpoint.has_memory"]:
-            body = application(environ, start)
-        if is_refused:  # The request's own memory is free by now.
-            delay = REFUSAL_DELAY * (time.thread_time() - started)
-            time.sleep(min(delay, MAX_REFUSAL_DELAY))
-        return body
+            return application(environ, start)
 
     def murder_pending(self) -> None:
         """End overdue connections; gunicorn calls this at least once a second."""
@@ -218,6 +211,22 @@ class TimeoutThreadWorker(ThreadWorker):
 
     def handle_quit(self, sig: int, frame: Any) -> None:
         _exit(0)  # gunicorn's own handler can deadlock with its thread pool.
+
+
+def delay_refusals(application: Any, environ: Any, start_response: Any) -> Any:
+    """Call a WSGI application; a response with a status of 4xx is sent later."""
+    is_refused, started = False, time.thread_time()
+
+    def start(status: str, *args: Any) -> Any:
+        nonlocal is_refused
+        is_refused = status.startswith("4")
+        return start_response(status, *args)
+
+    body = application(environ, start)
+    if is_refused:
+        seconds = REFUSAL_DELAY * (time.thread_time() - started)
+        time.sleep(min(seconds, MAX_REFUSAL_DELAY))
+    return body
 
 
 def start_threads(pool: ThreadPoolExecutor, count: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from endpoint.batcher import EXIT_CRASHED, State
 from endpoint.settings import EXIT_BOOT_FAILED
-from gunicorn_worker.gthread import TimeoutThreadWorker
+from gunicorn_worker.gthread import TimeoutThreadWorker, delay_refusals
 
 RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
 # Shared by all workers, which are forked after this import: whether each of them is
@@ -28,7 +28,9 @@ class EndpointWorker(TimeoutThreadWorker):
         self.batcher = self.wsgi.extensions["batcher"]
         self.max_body = self.wsgi.config["MAX_CONTENT_LENGTH"]
         self.batcher.exit = end_process
+        # The delay comes last, when the memory of the request is free again.
         self.wsgi: Any = partial(self.call_application, self.wsgi)
+        self.wsgi = partial(delay_refusals, self.wsgi)
 
     def murder_pending(self) -> None:
         """Do what is due at least once a second."""

@@ -68,6 +68,7 @@ class Running:
         worker.poller = selectors.DefaultSelector()
         worker.method_queue.init()
         worker.wsgi = partial(worker.call_application, application)
+        worker.wsgi = partial(gthread.delay_refusals, worker.wsgi)
         self.thread = threading.Thread(target=worker.run)
         self.thread.start()
         self.clients = []
