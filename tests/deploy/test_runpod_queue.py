@@ -1,4 +1,4 @@
-"""deploy/runpod.py behind the local server of Runpod's SDK, and deploy/fetch.py."""
+"""deploy/runpod_queue.py behind the server of Runpod's SDK, and deploy/fetch.py."""
 
 import base64
 import json
@@ -24,7 +24,13 @@ class JobServer(Server):
     """The SDK's local server, which accepts jobs by HTTP."""
 
     def __init__(self, **environment: object) -> None:
-        module = ("-m", "deploy.runpod", "--rp_serve_api", "--rp_log_level", "INFO")
+        module = (
+            "-m",
+            "deploy.runpod_queue",
+            "--rp_serve_api",
+            "--rp_log_level",
+            "INFO",
+        )
         port = free_port()
         address = ("--rp_api_host", "127.0.0.1", "--rp_api_port", str(port))
         super().__init__(sys.executable, *module, *address, **environment)

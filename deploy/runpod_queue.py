@@ -1,4 +1,4 @@
-"""Jobs of Runpod's queue to answers of the model: `python -m deploy.runpod`.
+"""Jobs of Runpod's queue to answers of the model: `python -m deploy.runpod_queue`.
 
 The input of a job is the JSON that HTTP accepts, {"image": "<base64>"}, or the URL of a
 file, {"url": "https://..."}. Jobs that run at the same time share batches.
