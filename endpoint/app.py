@@ -14,7 +14,7 @@ from endpoint import responses, telemetry
 from endpoint.authorize import authorize
 from endpoint.batcher import Batcher, State
 from endpoint.gpu import gpu_status, observe_gpu
-from endpoint.jobs import Job, NotReady, QueueFull
+from endpoint.job_queue import Job, NotReady, QueueFull
 from endpoint.openapi import render_openapi
 from endpoint.uploads import Upload, parse_uploads, usage
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from endpoint import jobs, telemetry
+from endpoint import job_queue, telemetry
 from endpoint.cache import Cache
 from endpoint.gpu import is_fatal
-from endpoint.jobs import Job, JobQueue
+from endpoint.job_queue import Job, JobQueue
 from endpoint.model_info import Model, ModelInfo, WrongModel, predict
 from endpoint.settings import EXIT_BOOT_FAILED, Settings
 from endpoint.uploads import Upload
@@ -72,7 +72,7 @@ class Runner:
             return
         if len(batch) == 1:
             self._predict_example(model, message)
-            return batch[0].finish(error=jobs.PredictionFailed())
+            return batch[0].finish(error=job_queue.PredictionFailed())
         half, is_oom = len(batch) // 2, bool(OUT_OF_MEMORY.search(message))
         log.warning("A batch of %d is split in half after: %s", len(batch), message)
         telemetry.batch_splits.labels("memory" if is_oom else "error").inc()
@@ -153,15 +153,15 @@ class Batcher:
             return State.FAILED, "The model thread does not run in this process"
         return self.state, self.reason
 
-    def refusal(self) -> jobs.NotReady | None:
+    def refusal(self) -> job_queue.NotReady | None:
         """Return why an input would be refused now, None if it would be accepted."""
         state, reason = self.health()
         if state != State.READY:
-            return jobs.NotReady(reason)
+            return job_queue.NotReady(reason)
         ahead = self.queue.pending + len(self.runner.running)
         seconds = ahead * self.runner.seconds_per_input
         if self.queue.pending >= self.queue.size or seconds > self.deadline:
-            return jobs.QueueFull("The queue is full", math.ceil(seconds) or 1)
+            return job_queue.QueueFull("The queue is full", math.ceil(seconds) or 1)
         return None
 
     def submit(self, upload: Any, job: Job | None = None, wait: bool = False) -> Job:
@@ -173,7 +173,7 @@ class Batcher:
                 return found
         refusal = None if wait else self.refusal()
         if refusal or not self.queue.reserve(job.time_left() if wait else 0):
-            job.finish(error=refusal or self.refusal() or jobs.DeadlineExceeded())
+            job.finish(error=refusal or self.refusal() or job_queue.DeadlineExceeded())
             return job
         try:
             self._decode(upload, job)
@@ -182,7 +182,7 @@ class Batcher:
             self.queue.use_slots(-1)
             job.finish(error=error)
         if self.state == State.FAILED:  # No thread reads the queue any more.
-            job.finish(error=jobs.NotReady(self.reason))
+            job.finish(error=job_queue.NotReady(self.reason))
         return job
 
     def _decode(self, upload: Any, job: Job) -> None:
@@ -234,6 +234,6 @@ class Batcher:
         log.critical("%s: %s", reason, cause)
         telemetry.ready.set(0)
         for job in [*self.runner.running, *self.queue.drain()]:
-            job.finish(error=jobs.NotReady(reason))
+            job.finish(error=job_queue.NotReady(reason))
         time.sleep(DRAIN_SECONDS)
         self.exit(status)

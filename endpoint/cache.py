@@ -7,7 +7,7 @@ from hashlib import blake2b
 
 from endpoint import telemetry
 from endpoint.files import File
-from endpoint.jobs import Job
+from endpoint.job_queue import Job
 from endpoint.uploads import Upload
 
 

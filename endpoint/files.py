@@ -4,15 +4,15 @@ import base64
 import io
 import mimetypes
 import re
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
-from endpoint.limits import json_turn
-
 OCTETS = "application/octet-stream"  # a file of any type
 PNG = "image/png"
+json_turn = threading.Lock()  # Parsing JSON and base64 holds the GIL: one at a time.
 DATA_URI = re.compile("data:([^,]*);base64,")
 
 

@@ -8,7 +8,7 @@ from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
 from endpoint.files import PNG, File, data_uri, media_type, to_file
-from endpoint.jobs import NotReady
+from endpoint.job_queue import NotReady
 from endpoint.model_info import Model, ModelInfo
 
 TEXT, JSON, HTML = "text/plain", "application/json", "text/html"

@@ -15,8 +15,7 @@ from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request
 
 from endpoint.fields import Values, parse_fields
-from endpoint.files import OCTETS, File, from_base64, guess_media_type
-from endpoint.limits import json_turn
+from endpoint.files import OCTETS, File, from_base64, guess_media_type, json_turn
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 from werkzeug.exceptions import HTTPException, abort
 
-from endpoint.limits import TimedBytesIO, small_slots
+from endpoint.decoders.slots import TimedBytesIO, small_slots
 from endpoint.uploads import Upload
 
 AUDIO_MAGIC = re.compile(rb"(?s)fLaC|OggS|RIFF....WAVE")  # the first bytes of a file

@@ -21,10 +21,10 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.test import encode_multipart
 
 from endpoint.batcher import Batcher, State
+from endpoint.decoders.slots import CORES
 from endpoint.fields import Schema, Values, parse_fields, schemas, types_of
 from endpoint.files import File, data_uri
-from endpoint.jobs import Job
-from endpoint.limits import CORES
+from endpoint.job_queue import Job
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import to_answer, to_json
 from endpoint.settings import read_settings

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from werkzeug.exceptions import HTTPException, abort
 
 from endpoint.decoders.image_header import MAX_SIDE, open_image
-from endpoint.limits import large_slots, small_slots
+from endpoint.decoders.slots import large_slots, small_slots
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 

@@ -8,7 +8,7 @@ from typing import IO
 from PIL import Image, TiffImagePlugin
 from werkzeug.exceptions import abort
 
-from endpoint.limits import MAX_CPU_SECONDS, TimedBytesIO
+from endpoint.decoders.slots import MAX_CPU_SECONDS, TimedBytesIO
 
 LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
 MAX_SIDE = 65_536  # pixels; decoders spend time on each row, however short it is.

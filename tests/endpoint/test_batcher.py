@@ -8,7 +8,7 @@ import pytest
 
 from endpoint import batcher as module
 from endpoint.batcher import Batcher
-from endpoint.jobs import (
+from endpoint.job_queue import (
     ClientDisconnected,
     DeadlineExceeded,
     Job,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr
 from werkzeug.exceptions import BadRequest
 
 from endpoint.cache import Cache, digest
-from endpoint.jobs import Job
+from endpoint.job_queue import Job
 from endpoint.uploads import Upload
 from tests.support.apps import app_for, ready, wait_until
 

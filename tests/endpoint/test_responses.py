@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 
-from endpoint import jobs, responses
+from endpoint import job_queue, responses
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
 from tests.support.apps import app_for, ready
@@ -130,11 +130,11 @@ def test_refused_image_is_a_problem_for_every_client(negative):
     [
         (BadRequest("Send one."), 400, "Send one."),
         (BadRequest(), 400, "The request is malformed."),
-        (jobs.NotReady("It loads", 7), 503, "It loads: retry in 7 s."),
-        (jobs.QueueFull("It is full", 9), 503, "It is full: retry in 9 s."),
-        (jobs.PredictionFailed(), 500, "The model failed on this input."),
-        (jobs.DeadlineExceeded(), 504, "The deadline passed: retry later."),
-        (jobs.ClientDisconnected(), 499, "The client disconnected."),
+        (job_queue.NotReady("It loads", 7), 503, "It loads: retry in 7 s."),
+        (job_queue.QueueFull("It is full", 9), 503, "It is full: retry in 9 s."),
+        (job_queue.PredictionFailed(), 500, "The model failed on this input."),
+        (job_queue.DeadlineExceeded(), 504, "The deadline passed: retry later."),
+        (job_queue.ClientDisconnected(), 499, "The client disconnected."),
         (MemoryError(), 503, "The server is out of memory: retry in 5 s."),
     ],
     ids=lambda value: type(value).__name__,
@@ -148,7 +148,7 @@ def test_each_error_has_its_status_and_sentence(app, error, status, detail):
 
 def test_busy_server_says_when_to_retry(app):
     with app.test_request_context():
-        for error in (jobs.NotReady("It loads", 7), MemoryError()):
+        for error in (job_queue.NotReady("It loads", 7), MemoryError()):
             response = responses.error_response(error)
             assert response.headers["Retry-After"] in ("7", "5")
 

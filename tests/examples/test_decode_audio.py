@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from werkzeug.exceptions import HTTPException
 
-from endpoint.limits import MAX_CPU_SECONDS
+from endpoint.decoders.slots import MAX_CPU_SECONDS
 from endpoint.uploads import Upload
 from tests.stress import fuzz_images
 from tests.support.images import make_image

@@ -9,8 +9,8 @@ from PIL import Image, ImageFile
 
 from endpoint.decoders import image as module
 from endpoint.decoders.image import decode_image
-from endpoint.jobs import DeadlineExceeded
-from endpoint.limits import MAX_CPU_SECONDS, large_slots
+from endpoint.decoders.slots import MAX_CPU_SECONDS, large_slots
+from endpoint.job_queue import DeadlineExceeded
 from endpoint.uploads import Upload
 from tests.stress import corpus, fuzz_images
 from tests.support.uploads import refusal

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from endpoint.limits import TimedBytesIO
+from endpoint.decoders.slots import TimedBytesIO
 
 
 def test_file_ends_after_its_cpu_time():

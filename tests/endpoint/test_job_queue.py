@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from endpoint import jobs, telemetry
-from endpoint.jobs import ClientDisconnected, DeadlineExceeded, Job, JobQueue
+from endpoint import job_queue, telemetry
+from endpoint.job_queue import ClientDisconnected, DeadlineExceeded, Job, JobQueue
 
 HUNG = 30  # seconds, after which a test fails instead of hanging
 LONG = 600.0  # seconds; a test that waited for so long would count as hung
@@ -81,7 +81,7 @@ def test_output_before_the_deadline_is_kept():
 
 def test_time_in_each_stage_is_recorded(monkeypatch):
     clock = SimpleNamespace(monotonic=lambda: clock.now, now=100.0)
-    monkeypatch.setattr(jobs, "time", clock)
+    monkeypatch.setattr(job_queue, "time", clock)
     job = Job(deadline=200.0)
     for stage, seconds in [("decode", 3.0), ("queue", 4.0), ("predict", 5.0)]:
         job.enter(stage)

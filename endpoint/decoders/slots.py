@@ -1,4 +1,4 @@
-"""How much is parsed and decoded at once, so that all requests have a turn."""
+"""How many files are decoded at once, and for how long."""
 
 import io
 import os
@@ -11,7 +11,6 @@ MAX_CPU_SECONDS = 1.5  # to decode one file
 count = os.environ.get("PYTHON_CPU_COUNT", "")
 CORES = (count.isdigit() and int(count)) or os.cpu_count() or 1
 
-json_turn = threading.Lock()  # Parsing JSON holds the GIL: one at a time.
 small_slots = threading.BoundedSemaphore(CORES)
 # A large image takes up to 1 GB, and must leave cores to small ones and to the model.
 # On Linux, os.nice lowers the priority of these threads only.
