@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from endpoint.files import OCTETS, guess_media_type
 from endpoint.uploads import Upload
@@ -32,7 +32,7 @@ class TableReader:
             return [path]
         with readable(), open_file(path) as file:
             if path.endswith(".tar"):
-                return [f"{path}/{each.name}" for _, each in self._members(file)]
+                return [f"{path}/{name}" for name, _ in self._members(file)]
             table = self._open(file)
             values: list[Any] = [None] * table.metadata.num_rows
             if arrow("types").is_string(table.schema_arrow.field(self.column).type):
@@ -51,20 +51,25 @@ class TableReader:
     def _tar_rows(
         self, path: str, file: BinaryIO, is_wanted: Callable[[str], bool]
     ) -> Rows:
-        for tar, member in self._members(file):
-            if is_wanted(name := f"{path}/{member.name}"):
-                content = cast(BinaryIO, tar.extractfile(member))
-                data = content.read(self.max_bytes + 1)
+        for name, read in self._members(file):
+            if is_wanted(name := f"{path}/{name}"):
+                data = read(self.max_bytes + 1)
                 yield name, partial(self._upload, data, guess_media_type(name))
 
     def _members(
         self, file: BinaryIO
-    ) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    ) -> Iterator[tuple[str, Callable[[int], bytes | None]]]:
+        """Yield the name of each input in a tar, and a function that reads it."""
+        targets: dict[str, tarfile.TarInfo] = {}
         with tarfile.open(fileobj=file) as tar:
             for member in tar:
+                # A hard link follows its file; tarfile itself would search all others.
+                is_hard_link = member.islnk() and member.linkname in targets
+                target = targets[member.linkname] if is_hard_link else member
+                targets[member.name] = target
                 is_input = fnmatch(guess_media_type(member.name), self.accepts)
-                if is_input and member.isfile():
-                    yield tar, member
+                if is_input and not member.isdir():
+                    yield member.name, partial(read_member, tar, target)
 
     def _parquet_rows(
         self, path: str, file: BinaryIO, is_wanted: Callable[[str], bool]
@@ -99,9 +104,22 @@ class TableReader:
             raise InputError(f"{self.column} holds no file, URL or path, but {kind}.")
         return self._upload(value, OCTETS)
 
-    def _upload(self, data: bytes, media_type: str) -> Upload:
+    def _upload(self, data: bytes | None, media_type: str) -> Upload:
+        if data is None:
+            raise InputError("It is a link to a file that is not in the tar.")
         check_size(len(data), self.max_bytes)
         return Upload(data, media_type)
+
+
+def read_member(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, size: int
+) -> bytes | None:
+    """Return the first bytes of a file, None for a link to a file that is missing."""
+    try:
+        content = tar.extractfile(member)
+    except KeyError:
+        return None
+    return content.read(size) if content else None
 
 
 @contextmanager

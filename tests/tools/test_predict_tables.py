@@ -1,5 +1,7 @@
 """Parquet files and tar shards as sources of `flask predict`."""
 
+import tarfile
+
 import pytest
 
 from endpoint import create_app
@@ -32,6 +34,26 @@ def test_images_of_a_shard_are_inputs(flask, files, tmp_path):
     assert status == 0 and sizes(lines) == {
         f"{path}/{file.name}": f"{file.stem} by 8" for file in files
     }
+
+
+def test_links_in_a_shard_are_inputs(flask, files, tmp_path):
+    path = tmp_path / "links.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(files[0], "30.png")
+        for kind, name, target in (
+            (tarfile.LNKTYPE, "a.png", "30.png"),
+            (tarfile.LNKTYPE, "b.png", "a.png"),
+            (tarfile.SYMTYPE, "c.png", "30.png"),
+            (tarfile.SYMTYPE, "d.png", "missing.png"),
+        ):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+    status, lines, errors = flask("predict", path)
+    assert status == 1
+    names = ("30.png", "a.png", "b.png", "c.png")
+    assert sizes(lines) == {f"{path}/{name}": "30 by 8" for name in names}
+    assert f"{path}/d.png: It is a link to a file that is not in the tar." in errors
 
 
 def test_column_may_hold_paths_or_structs(flask, files, tmp_path):
