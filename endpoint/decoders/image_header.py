@@ -29,6 +29,7 @@ class SmallDirectory(TiffImagePlugin.ImageFileDirectory_v2):
         super().load(fp)
         numbers = [tag for tag, kind in self.tagtype.items() if kind not in (1, 2, 7)]
         if sum(len(self._tagdata[tag]) for tag in numbers) > MAX_TAG_BYTES:
+            self.reset()  # Pillow catches the error, and would use the tags later.
             raise ValueError("too many numbers")
 
 

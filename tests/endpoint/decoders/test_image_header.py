@@ -103,6 +103,10 @@ def test_tags_of_many_numbers_are_not_made_into_objects(monkeypatch, tag):
     assert refusal(decode, many_fractions(tag))[0] == 422
     data = corpus.with_chunks(corpus.chunk(b"eXIf", many_fractions(tag)))
     assert decode(data).size == (64, 48)
+    block = many_fractions(tag)  # In a JPEG it needs several segments.
+    parts = [block[start : start + 65_000] for start in range(0, len(block), 65_000)]
+    segments = [corpus.segment(0xE1, b"Exif\0\0" + part) for part in parts]
+    assert decode(corpus.with_segments(*segments)).size == (64, 48)
     assert fractions == []
 
 
