@@ -7,14 +7,8 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Annotated, Any, NoReturn, Protocol
 
-from pydantic import (
-    BaseModel,
-    Field,
-    InstanceOf,
-    PydanticUserError,
-    ValidationError,
-    create_model,
-)
+import pydantic
+from pydantic import BaseModel, Field, InstanceOf, ValidationError
 from werkzeug.exceptions import BadRequest
 
 from endpoint.device import find_device
@@ -51,9 +45,7 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
     details: str = attribute("", "text")
     device: str | None = attribute(None, "text")
     accepts: str = attribute("image/*", 'like "image/*"', pattern="^[a-z]+/[^ ]+$")
-    Fields: FieldsClass = attribute(
-        NoFields, "a class that inherits pydantic.BaseModel"
-    )
+    Fields: FieldsClass = attribute(NoFields, "a class that inherits BaseModel")
     routes: Sequence[Route] | dict[Route, FieldsClass] = attribute(
         (), 'a tuple like ("top",), or a dict from each route to its class Fields'
     )
@@ -116,8 +108,8 @@ def check_fields(fields: FieldsClass, reserved: set[str]) -> None:
         if taken := reserved & schemas(fields).keys():
             refuse(f"a field may not be named {taken.pop()}: that is the input itself.")
         options = {"validate_default": True}
-        create_model("Checked", __base__=fields, __cls_kwargs__=options)()
-    except PydanticUserError as error:
+        pydantic.create_model("Checked", __base__=fields, __cls_kwargs__=options)()
+    except pydantic.PydanticUserError as error:
         refuse(f"{fields.__name__} cannot be described: {error.message}")
     except ValidationError as invalid:
         if any(error["type"] != "missing" for error in invalid.errors()):
@@ -133,9 +125,8 @@ def check_class(model_class: type) -> None:
     for own in vars(model_class):
         close = get_close_matches(own.lower(), names, n=1, cutoff=0.85)
         if close and own not in names.values():
-            refuse(
-                f"{own} is not an attribute of this endpoint: is it {names[close[0]]}?"
-            )
+            question = f"is it {names[close[0]]}?"
+            refuse(f"{own} is not an attribute of this endpoint: {question}")
 
 
 def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:

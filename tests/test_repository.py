@@ -88,13 +88,13 @@ def test_reading_path_is_short():
     more = ("job_queue", "model_info", "decoders/image_header", "decoders/slots")
     more += ("authorize", "cache", "fields", "files", "gpu", "network", "warm_up")
     lines |= {name: count_lines(f"endpoint/{name}.py") for name in more}
-    assert sum(lines.values()) <= 1660, lines
+    assert sum(lines.values()) <= 1665, lines
 
 
 @limit
 def test_endpoint_is_short():
     lines = {p: count_lines(p) for p in PYTHON if p.startswith("endpoint/")}
-    assert sum(lines.values()) <= 1712, lines
+    assert sum(lines.values()) <= 1717, lines
 
 
 @limit

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from werkzeug.exceptions import HTTPException, abort
 
-from endpoint.decoders.image_header import MAX_SIDE, open_image
+from endpoint.decoders.image_header import open_image, refuse_large
 from endpoint.decoders.slots import large_slots, small_slots
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
@@ -18,8 +18,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     """Return the upload's first frame, upright, in RGB and fully decoded, or a 4xx.
 
-    With `min_side` (pixels) a larger JPEG is decoded at a half, quarter or eighth of
-    its size, which is faster, as long as no side becomes shorter than that.
+    With `min_side` (pixels) a JPEG or a large image is scaled down by a whole number,
+    which is faster, as long as no side becomes shorter than that.
     """
     max_pixels = read_settings().max_pixels
     try:
@@ -33,8 +33,7 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
     except UnidentifiedImageError:
         abort(415, "Not a supported image: send JPEG, PNG, WEBP, GIF, BMP or TIFF.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limits = f"{max_pixels:,} pixels, or {MAX_SIDE:,} on one side"
-        abort(413, f"The image has over {limits}: scale it down.")
+        refuse_large(max_pixels)
     except (HTTPException, MemoryError):
         raise  # Where the server is short of memory, the image may be fine.
     except Exception:  # A decoder may raise anything on a corrupt file.
@@ -44,7 +43,11 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
 def _decode_large(upload: Upload, max_pixels: int, min_side: int | None) -> Image.Image:
     upload.check()
     image, _ = open_image(upload.data, FORMATS, max_pixels, min_side)
-    return _load_upright(image)
+    image = _load_upright(image)
+    # Here, because the model's own resizing of many pixels holds no slot.
+    if min_side and (factor := min(image.size) // min_side) > 1:
+        image = image.reduce(factor)
+    return image
 
 
 def _load_upright(image: Image.Image) -> Image.Image:

@@ -3,7 +3,7 @@
 import os
 import warnings
 from math import ceil
-from typing import IO
+from typing import IO, NoReturn
 
 from PIL import Image, TiffImagePlugin
 from werkzeug.exceptions import abort
@@ -11,8 +11,10 @@ from werkzeug.exceptions import abort
 from endpoint.decoders.slots import MAX_CPU_SECONDS, TimedBytesIO
 
 LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
+MAX_WEBP_PIXELS = 25_000_000  # All threads wait while libwebp's pixels are copied.
 MAX_SIDE = 65_536  # pixels; decoders spend time on each row, however short it is.
 MAX_SCANNED_PIXELS = 1_000_000_000  # libjpeg goes over the whole image once a scan.
+MAX_EXIF_BLOCKS = 50  # Pillow joins those of a JPEG, and copies all for each.
 MAX_TAG_BYTES = 400_000  # of numbers, in one directory of a TIFF or of EXIF
 
 Image.init()  # Otherwise the first image's time includes Pillow's imports.
@@ -40,16 +42,17 @@ def open_image(
     data: bytes, formats: tuple[str, ...], max_pixels: int, min_side: int | None
 ) -> tuple[Image.Image, bool]:
     """Return an image and whether it is large; raise if it costs too much."""
+    if data.count(b"Exif\0\0") > MAX_EXIF_BLOCKS:
+        raise ValueError("too many EXIF blocks")
     Image.MAX_IMAGE_PIXELS = max_pixels  # Pillow checks the frames inside a file.
     file = TimedBytesIO(data, seconds=0.5)  # for the header
     image = Image.open(file, formats=formats)
-    tags = getattr(image, "tag_v2", {})  # of a TIFF
-    tile = max(tags.get(322, 1), tags.get(323, 1))  # All of a tile is decoded.
-    width, height = (ceil(side / tile) * tile for side in image.size)
-    # libwebp keeps all other threads waiting while it decodes an animation.
-    weight = 4 if image.format == "WEBP" and getattr(image, "is_animated", False) else 1
-    if width * height * weight > max_pixels or max(width, height) > MAX_SIDE:
-        raise Image.DecompressionBombError
+    width, height = decoded_size(image)
+    if image.format == "WEBP":
+        frames = 1 + getattr(image, "is_animated", False)
+        max_pixels = min(max_pixels, MAX_WEBP_PIXELS // frames)
+    if width * height > max_pixels or max(width, height) > MAX_SIDE:
+        refuse_large(max_pixels)
     if image.format == "BMP" and image.info.get("compression") in (1, 2):
         abort(415, "Run-length encoded BMP is not supported: send it as PNG.")
     scans = data.count(b"\xff\xda\0") if image.format in ("JPEG", "MPO") else 0
@@ -60,3 +63,15 @@ def open_image(
     file.deadline += MAX_CPU_SECONDS
     pixels = max(width * height * scans // 8, image.width * image.height)
     return image, pixels > LARGE_PIXELS
+
+
+def decoded_size(image: Image.Image) -> tuple[int, int]:
+    """Return the width and height that are decoded: all of the tiles of a TIFF."""
+    tags = getattr(image, "tag_v2", {})
+    tile = max(tags.get(322, 1), tags.get(323, 1))
+    return ceil(image.width / tile) * tile, ceil(image.height / tile) * tile
+
+
+def refuse_large(max_pixels: int) -> NoReturn:
+    limits = f"{max_pixels:,} pixels, or {MAX_SIDE:,} on one side"
+    abort(413, f"The image has over {limits}: scale it down.")

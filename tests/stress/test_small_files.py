@@ -46,7 +46,7 @@ FILES = {
     "many fractions": (fractions, 422),
     "transparent PNG": (lambda: saved("RGBA", (7000, 7000), "PNG"), 200),
     "lossless WEBP": (
-        lambda: saved("RGBA", (7000, 7000), "WEBP", lossless=True, method=0),
+        lambda: saved("RGBA", (5000, 5000), "WEBP", lossless=True, method=0),
         200,
     ),
 }

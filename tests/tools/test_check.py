@@ -40,7 +40,7 @@ ATTRIBUTES = [
     ("routes = ['a b']", "routes must be a tuple like"),
     ("routes = 5", "routes must be a tuple like"),
     ("routes = {'top': int}", "routes must be a tuple like"),
-    ("Fields = {'a': 'b'}", "Fields must be a class that inherits pydantic.BaseModel"),
+    ("Fields = {'a': 'b'}", "Fields must be a class that inherits BaseModel"),
     ("Fields = int", "Fields must be a class that inherits"),
     (
         "fields = {'a': 'b'}",

@@ -184,6 +184,16 @@ def test_large_jpeg_is_decoded_at_a_fraction_of_its_size():
 
 
 @pytest.mark.attack(2)
+def test_large_image_is_scaled_down_by_a_whole_number():
+    image = Image.new("RGB", (2999, 2001), "red")
+    upload = Upload(corpus.saved(image, "PNG"))
+    assert decode_image(upload).size == image.size
+    small = decode_image(upload, min_side=200)
+    assert small.size == (300, 201)
+    assert small.getcolors() == [(300 * 201, (255, 0, 0))]
+
+
+@pytest.mark.attack(2)
 def test_file_that_is_slow_to_decode_is_given_up(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr("time.thread_time", lambda: next(clock) / 1000)

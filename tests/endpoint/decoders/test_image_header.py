@@ -5,6 +5,7 @@ import struct
 import pytest
 from PIL import Image, ImageFile, TiffImagePlugin
 
+from endpoint.decoders import image_header
 from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
 from tests.stress import corpus
@@ -99,7 +100,7 @@ def many_fractions(tag: int) -> bytes:
 @pytest.mark.parametrize("tag", (0x0112, 0x011A))
 def test_tags_of_many_numbers_are_not_made_into_objects(monkeypatch, tag):
     fractions = []
-    monkeypatch.setattr(TiffImagePlugin, "IFDRational", fractions.append)
+    monkeypatch.setattr(TiffImagePlugin, "IFDRational", lambda *a: fractions.append(a))
     assert refusal(decode, many_fractions(tag))[0] == 422
     data = corpus.with_chunks(corpus.chunk(b"eXIf", many_fractions(tag)))
     assert decode(data).size == (64, 48)
@@ -108,6 +109,12 @@ def test_tags_of_many_numbers_are_not_made_into_objects(monkeypatch, tag):
     segments = [corpus.segment(0xE1, b"Exif\0\0" + part) for part in parts]
     assert decode(corpus.with_segments(*segments)).size == (64, 48)
     assert fractions == []
+
+
+@pytest.mark.attack(2)
+def test_exif_in_hundreds_of_segments_is_refused():
+    segments = [corpus.segment(0xE1, b"Exif\0\0" + bytes(60_000))] * 300
+    assert refusal(decode, corpus.with_segments(*segments))[0] == 422
 
 
 @pytest.mark.attack(2)
@@ -139,7 +146,12 @@ def animated_webp(side: int) -> bytes:
 
 
 @pytest.mark.attack(2)
-def test_large_animated_webp_is_refused(monkeypatch):
-    monkeypatch.setenv("ENDPOINT_MAX_PIXELS", "10000")
+def test_large_webp_is_refused(monkeypatch):
+    monkeypatch.setattr(image_header, "MAX_WEBP_PIXELS", 5000)
     assert decode(animated_webp(50)).size == (50, 50)
-    assert refusal(decode_image, Upload(animated_webp(51)))[0] == 413
+    status, sentence = refusal(decode, animated_webp(51))
+    assert status == 413 and "over 2,500 pixels" in sentence
+    assert decode(corpus.saved(Image.new("RGB", (50, 100)), "WEBP")).size == (50, 100)
+    large = corpus.saved(Image.new("RGB", (51, 100)), "WEBP")
+    status, sentence = refusal(decode, large)
+    assert status == 413 and "over 5,000 pixels" in sentence
