@@ -14,7 +14,7 @@ CORES = (count.isdigit() and int(count)) or os.cpu_count() or 1
 small_slots = threading.BoundedSemaphore(CORES)
 # A large image takes up to 1 GB, and must leave cores to small ones and to the model.
 # On Linux, os.nice lowers the priority of these threads only.
-large_slots = ThreadPoolExecutor(max(1, CORES // 2), "decoder", os.nice, (10,))
+large_slots = ThreadPoolExecutor(max(1, CORES // 2), "decoder", os.nice, (15,))
 
 
 class TimedBytesIO(io.BytesIO):
