@@ -17,9 +17,10 @@ from transformers import AutoTokenizer, VisionEncoderDecoderModel
 from benchmarks import machine
 from benchmarks.measurements import RESULTS, write
 from demo.scenes import draw, sample
-from endpoint import model, weights
-from endpoint.decoders.image import decode_image
+from endpoint import model
 from endpoint.uploads import Upload
+from model_helpers import weights
+from model_helpers.image import decode_image
 from vit_gpt2.beam_search import Captioner
 
 SIDE = 1400  # pixels of the JPEG files, as from a phone

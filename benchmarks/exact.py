@@ -18,7 +18,8 @@ from transformers import VisionEncoderDecoderModel
 from benchmarks import machine
 from benchmarks.measurements import RESULTS, write
 from demo.scenes import draw, sample
-from endpoint import device, model, weights
+from endpoint import device, model
+from model_helpers import weights
 from vit_gpt2 import beam_search
 
 NUM_BEAMS, BATCH_SIZES = (1, 2, 4, 8), (1, 3, 8, 33)

@@ -18,8 +18,8 @@ from pathlib import Path
 from benchmarks import images, load, machine
 from benchmarks.measurements import RESULTS, write
 from benchmarks.servers import Server, ServerFailed, missing_package
-from endpoint.network import fast_dtype
-from endpoint.weights import BUNDLED
+from model_helpers.network import fast_dtype
+from model_helpers.weights import BUNDLED
 
 OURS = ("ours", "ours-no-delay")
 PEERS = ("litserve", "bentoml", "mosec", "ray")

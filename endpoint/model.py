@@ -4,10 +4,10 @@ import numpy as np
 from PIL import Image
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import fast_dtype, load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import fast_dtype, load
+from model_helpers.weights import resolve
 from vit_gpt2.beam_search import build_captioner
 
 CHECKPOINT = "nlpconnect/vit-gpt2-image-captioning"  # on the Hugging Face hub

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGeneration
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import fast_dtype, load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import fast_dtype, load
+from model_helpers.weights import resolve
 
 CHECKPOINT = "Salesforce/blip-image-captioning-base"  # on the hub
 REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import load
+from model_helpers.weights import resolve
 
 CHECKPOINT = "google/vit-base-patch16-224"  # on the hub; knows ImageNet's 1000 classes
 REVISION = "3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3"

@@ -5,10 +5,10 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import load
+from model_helpers.weights import resolve
 
 CHECKPOINT = "PekingU/rtdetr_r50vd"  # on the hub; knows COCO's 80 classes
 REVISION = "df939e661d8c52e80608d1ec566561aabd25a4e7"

@@ -5,10 +5,10 @@ import torch
 from PIL import ImageOps
 from transformers import AutoImageProcessor, AutoModel
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import load
+from model_helpers.weights import resolve
 
 CHECKPOINT = "facebook/dinov2-small"  # on the hub; its vectors have 384 numbers
 REVISION = "ed25f3a31f01632728cabb09d1542f84ab7b0056"

@@ -7,10 +7,10 @@ from PIL import Image
 from pydantic import BaseModel
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import fast_dtype, load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import fast_dtype, load
+from model_helpers.weights import resolve
 
 CHECKPOINT = "florence-community/Florence-2-base"  # on the hub
 REVISION = "00921df66db728a9ceb750f5eca43e5c203a2051"

@@ -4,10 +4,10 @@ import torch
 from pydantic import BaseModel, Field
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from endpoint.network import load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
-from examples.decode_text import decode_text
+from model_helpers.network import load
+from model_helpers.text import decode_text
+from model_helpers.weights import resolve
 
 CHECKPOINT = "cross-encoder/ms-marco-MiniLM-L6-v2"  # on the hub
 REVISION = "c5ee24cb16019beea0893ab7796b1df96625c6b8"

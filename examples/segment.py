@@ -8,10 +8,10 @@ from PIL import Image
 from torch.nn.functional import interpolate
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import load
+from model_helpers.weights import resolve
 
 CHECKPOINT = "nvidia/segformer-b0-finetuned-ade-512-512"  # on the hub; 150 classes
 REVISION = "489d5cd81a0b59fab9b7ea758d3548ebe99677da"

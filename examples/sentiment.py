@@ -3,10 +3,10 @@
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from endpoint.network import load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
-from examples.decode_text import decode_text
+from model_helpers.network import load
+from model_helpers.text import decode_text
+from model_helpers.weights import resolve
 
 CHECKPOINT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # on the hub
 REVISION = "714eb0fa89d2f80546fda750413ed43d93601a13"

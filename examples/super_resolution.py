@@ -8,10 +8,10 @@ from PIL import Image
 from transformers import Swin2SRForImageSuperResolution
 from werkzeug.exceptions import abort
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import load
+from model_helpers.weights import resolve
 
 CHECKPOINT = "caidas/swin2SR-classical-sr-x2-64"  # on the hub
 REVISION = "cee1c923c6a37361c6e5650b65dcf4be821e5d52"

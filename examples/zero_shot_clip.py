@@ -8,10 +8,10 @@ from PIL import ImageOps
 from pydantic import BaseModel, Field
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from endpoint.decoders.image import decode_image
-from endpoint.network import load
 from endpoint.uploads import Upload
-from endpoint.weights import resolve
+from model_helpers.image import decode_image
+from model_helpers.network import load
+from model_helpers.weights import resolve
 
 CHECKPOINT = "openai/clip-vit-base-patch32"  # on the hub
 REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"

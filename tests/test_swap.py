@@ -15,7 +15,7 @@ if not (ROOT / "demo").is_dir():  # README.md may be another one by then.
     pytest.skip("the model is swapped already", allow_module_level=True)
 DELETED = re.findall("`rm -r (.+?)`", (ROOT / "README.md").read_text())[0].split()
 MODEL = """
-from endpoint.decoders.image import decode_image
+from model_helpers.image import decode_image
 
 
 class Model:
@@ -63,15 +63,14 @@ def copy(tmp_path_factory):
     """Return a swapped copy that has also lost the image and what finds weights."""
     copy = write_swapped(tmp_path_factory.mktemp("swapped"))
     (copy / "french_bulldog.jpg").unlink()
-    (copy / "endpoint" / "weights.py").unlink()
+    (copy / "model_helpers" / "weights.py").unlink()
     return copy
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """Return a swapped clone, as README.md says, with a decoder of the examples."""
+    """Return a swapped clone, as README.md says."""
     clone = write_swapped(tmp_path_factory.mktemp("clone"))
-    shutil.copy(ROOT / "examples" / "decode_text.py", clone / "endpoint" / "decoders")
     for command in (["init", "--quiet"], ["add", "--all"]):
         subprocess.check_call(["git", *command], cwd=clone)
     return clone
@@ -94,10 +93,6 @@ def test_linters_accept_the_clone(clone, linter):
     run(clone, *linter)
 
 
-def test_decoder_of_the_examples_can_be_copied(clone):
-    run(clone, "endpoint.decoders.decode_text")
-
-
 @pytest.fixture(scope="module", params=[("gunicorn",), ("flask", "run")], ids=" ".join)
 def server(request, copy):
     with Server(*request.param, cwd=copy, PYTHONPATH="") as server:
@@ -114,7 +109,7 @@ def file(tmp_path) -> Path:
 def test_nothing_of_the_shipped_model_is_left(copy):
     names = {path.name for path in copy.iterdir()}
     assert names.isdisjoint((*DELETED, "french_bulldog.jpg"))
-    assert not (copy / "endpoint" / "weights.py").exists()
+    assert not (copy / "model_helpers" / "weights.py").exists()
 
 
 def test_swapped_model_answers(server, file):

@@ -11,9 +11,9 @@ import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from endpoint import weights
-from endpoint.network import shorten
 from endpoint.settings import read_settings
+from model_helpers import weights
+from model_helpers.network import shorten
 from tools.prefetch import pinned_checkpoint
 
 if TYPE_CHECKING:

@@ -230,7 +230,7 @@ class ModelChecks:
         except Exception as error:
             raise Problem(
                 f"decode fails with {type(error).__name__} for an invalid file: start "
-                "it with a function of endpoint.decoders, which raises a 4xx."
+                "it with a decode function of model_helpers, which raises a 4xx."
             ) from None
         if not isinstance(result, HTTPException):
             raise Problem("decode accepts an invalid file: it should raise a 4xx.")

@@ -21,7 +21,6 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.test import encode_multipart
 
 from endpoint.batcher import Batcher, State
-from endpoint.decoders.slots import CORES
 from endpoint.fields import Schema, Values, parse_fields, schemas, types_of
 from endpoint.files import File, data_uri
 from endpoint.job_queue import Job
@@ -29,6 +28,7 @@ from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import to_answer, to_json
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
+from model_helpers.slots import CORES
 from tools.predict_fields import class_fields
 from tools.predict_files import files_of
 from tools.predict_sources import InputError

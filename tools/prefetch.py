@@ -9,8 +9,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from endpoint import weights
 from endpoint.settings import EXIT_BOOT_FAILED, read_settings
+from model_helpers import weights
 
 RESOLVE = ("weights.resolve", "resolve")
 BUNDLED_STANDS_FOR = "nlpconnect/vit-gpt2-image-captioning"

@@ -7,10 +7,10 @@ import numpy as np
 from onnxruntime import InferenceSession
 from pydantic import BaseModel, Field
 
-from endpoint.decoders.image import decode_image
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 from examples.resnet_onnx.preprocess import preprocess
+from model_helpers.image import decode_image
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from demo.french_bulldog import portrait
 from demo.scenes import Scene, draw, every_caption, sample
 from demo.score import FOLDER, LENGTH, Captioner, accuracy, score
-from endpoint import weights
+from model_helpers import weights
 
 ROOT = Path(__file__).parents[2]
 BULLDOG = "a french bulldog in a yellow sweater on a blue background"

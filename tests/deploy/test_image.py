@@ -130,8 +130,9 @@ def test_baked_image_needs_no_network_and_no_home_folder(baked):
 
 @needs_buildah
 def test_image_without_weights_uses_a_mounted_cache(without_weights, tmp_path):
-    from endpoint import model, weights
-    from tests.endpoint.test_weights import fill_cache
+    from endpoint import model
+    from model_helpers import weights
+    from tests.model_helpers.test_weights import fill_cache
 
     name = f"models--{model.CHECKPOINT.replace('/', '--')}"
     files = {path.name: path.read_bytes() for path in weights.BUNDLED.iterdir()}
@@ -186,7 +187,7 @@ def test_build_context_contains_only_what_the_image_needs():
     copied = {name for line in lines for name in line.split()}
     for name in copied:
         assert re.search(rf"^!{re.escape(name)}(/\*\.py)?$", ignored, re.M), name
-    assert {"endpoint", "vit_gpt2", "tools", "gunicorn.conf.py"} <= copied
+    assert {"endpoint", "model_helpers", "vit_gpt2", "tools"} <= copied
     assert "*" in ignored.splitlines()
 
 

@@ -13,7 +13,7 @@ from tests.support.images import make_image
 from tests.support.server import Server
 
 MODEL = """
-    from endpoint.decoders.image import decode_image
+    from model_helpers.image import decode_image
 
     class Model:
         def __init__(self, device):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from pydantic import BaseModel, Field
 
-from endpoint.decoders.image import decode_image
+from model_helpers.image import decode_image
 from tests.support import fake_model as fake
 from tests.support.all_kinds_model import Model as AllKinds
 from tests.support.apps import FAKE_MODEL, app_for, http_server, ready

@@ -13,8 +13,8 @@ from PIL import Image
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 
 from endpoint import job_queue, responses
-from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
+from model_helpers.image import decode_image
 from tests.support.apps import app_for, ready
 from tests.support.images import make_form, make_image
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from endpoint import create_app, network
+from endpoint import create_app
 from endpoint.uploads import OCTETS, Upload
+from model_helpers import network
 from tests.support.apps import ready
 
 JSON = {"Accept": "application/json"}

@@ -15,8 +15,8 @@ import transformers as hub
 from PIL import Image
 
 from demo import scenes
-from endpoint.network import fast_dtype
 from endpoint.uploads import Upload
+from model_helpers.network import fast_dtype
 from tests.examples import tiny_checkpoints
 from tests.examples.serving import (
     JSON,

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from endpoint.decoders.image import decode_image
 from endpoint.uploads import Upload
+from model_helpers.image import decode_image
 from tests.examples.serving import (
     Example,
     assert_batch_equals_singles,

@@ -79,7 +79,7 @@ def quota():
 def test_process_with_a_quota_starts_as_many_threads(quota):
     script = (
         "import runpy; settings = runpy.run_path('gunicorn.conf.py')\n"
-        "from endpoint.decoders.slots import CORES; import torch\n"
+        "from model_helpers.slots import CORES; import torch\n"
         "print(CORES, torch.get_num_threads()); settings['on_exit'](None)"
     )
     command = [*quota, sys.executable, "-c", script]

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from endpoint.decoders.image import decode_image
 from endpoint.files import File
 from endpoint.uploads import Upload
+from model_helpers.image import decode_image
 from tests.support import fake_model as fake
 
 

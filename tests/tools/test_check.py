@@ -13,7 +13,7 @@ from tools import check
 
 GOOD = """
     from pydantic import Field, create_model
-    from endpoint.decoders.image import decode_image
+    from model_helpers.image import decode_image
 
     class Model:
         max_batch = 5
@@ -199,7 +199,7 @@ def test_imports_do_not_count_as_the_time_of_the_file(
 def test_tensor_instead_of_a_number_is_reported(model_file):
     pytest.importorskip("torch")
     source = GOOD.replace("width * self.scale", "torch.tensor(width)")
-    source = source.replace("from endpoint", "import torch\n    from endpoint")
+    source = source.replace("from pydantic", "import torch\n    from pydantic")
     assert (
         '"width" of type Tensor, which is not JSON' in run(model_file(source).stem)[1]
     )
@@ -270,7 +270,9 @@ def test_missing_weights_are_reported(model_file, tmp_path, monkeypatch):
     del tensors["layernorm.weight"]
     save_file(tensors, tmp_path / "vit" / "model.safetensors", {"format": "pt"})
     load = f"network.load(ViTModel, network.Path({str(tmp_path / 'vit')!r}), device)"
-    source = "    from transformers import ViTModel\n    from endpoint import network"
+    source = (
+        "    from transformers import ViTModel\n    from model_helpers import network"
+    )
     status, output = run(model_file(source + GOOD.replace("10", load)).stem)
     sentence = (
         r"ends the process: The model in .* has no weights for layernorm.weight\."

@@ -102,7 +102,7 @@ def test_killed_run_is_continued(folder, tmp_path):
 LABELS = """
     from pydantic import BaseModel
 
-    from endpoint.decoders.image import decode_image
+    from model_helpers.image import decode_image
 
     SIZES = []
 

@@ -34,7 +34,7 @@ def test_server_answers_like_the_model_in_this_process(
 
 def test_images_are_written_as_data_uris(flask, folder, model_file):
     source = """
-        from endpoint.decoders.image import decode_image
+        from model_helpers.image import decode_image
 
         class Model:
             def __init__(self, device): pass
@@ -141,7 +141,7 @@ TYPED = """
     from PIL import Image
     from pydantic import BaseModel, Field, model_validator
 
-    from endpoint.decoders.image import decode_image
+    from model_helpers.image import decode_image
     from endpoint.uploads import Upload
 
     WIDTHS = []

@@ -12,7 +12,7 @@ TYPED = """
 
     from pydantic import BaseModel, Field
 
-    from endpoint.decoders.image import decode_image
+    from model_helpers.image import decode_image
     from endpoint.uploads import Upload
 
     LOADED = []

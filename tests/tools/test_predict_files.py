@@ -21,7 +21,7 @@ MODEL = """
     from PIL import ImageOps
     from pydantic import BaseModel
 
-    from endpoint.decoders.image import decode_image
+    from model_helpers.image import decode_image
     from endpoint.files import File
 
     class Model:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from endpoint import weights
 from endpoint.settings import EXIT_BOOT_FAILED
+from model_helpers import weights
 from tools import prefetch
 from tools.prefetch import pinned_checkpoint
 
@@ -49,7 +49,7 @@ CALLS = {
                 name, revision, folder = weights.resolve("someone/captions", "abc")
         """,
     "other names": """
-        from endpoint.weights import resolve
+        from model_helpers.weights import resolve
         CHECKPOINT = "someone/else"
         class Model:
             NAME = "someone/captions"

@@ -136,7 +136,7 @@ TYPED = """
     from PIL import Image
     from pydantic import BaseModel, Field
 
-    from endpoint.decoders.image import decode_image
+    from model_helpers.image import decode_image
 
     class Fields(BaseModel):
         explain: bool = False

@@ -9,7 +9,7 @@ import torch
 from transformers import VisionEncoderDecoderModel
 
 from demo.scenes import draw, sample
-from endpoint.weights import BUNDLED
+from model_helpers.weights import BUNDLED
 from tests.support import random_checkpoint
 from tests.vit_gpt2.reference import DEVICES, END, MAX_LENGTH, generate
 from vit_gpt2 import beam_search, layers

@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from werkzeug.exceptions import HTTPException, abort
 
-from endpoint.decoders.image_header import open_image, refuse_large
-from endpoint.decoders.slots import large_slots, small_slots
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
+from model_helpers.image_header import open_image, refuse_large
+from model_helpers.slots import large_slots, small_slots
 
 # Pillow's other decoders have a history of security holes; EPS starts a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

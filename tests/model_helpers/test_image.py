@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from endpoint.decoders import image as module
-from endpoint.decoders.image import decode_image
-from endpoint.decoders.slots import MAX_CPU_SECONDS, large_slots
 from endpoint.job_queue import DeadlineExceeded
 from endpoint.uploads import Upload
+from model_helpers import image as module
+from model_helpers.image import decode_image
+from model_helpers.slots import MAX_CPU_SECONDS, large_slots
 from tests.stress import corpus, fuzz_images
 from tests.support.uploads import refusal
 

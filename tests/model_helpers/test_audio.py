@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from werkzeug.exceptions import HTTPException
 
-from endpoint.decoders.slots import MAX_CPU_SECONDS
 from endpoint.uploads import Upload
+from model_helpers.slots import MAX_CPU_SECONDS
 from tests.stress import fuzz_images
 from tests.support.images import make_image
 from tests.support.uploads import refusal
 
 soundfile = pytest.importorskip("soundfile")
-module = pytest.importorskip("examples.decode_audio")
+module = pytest.importorskip("model_helpers.audio")
 
 
 def make_audio(seconds=1.0, rate=16_000, kind="WAV", channels=1, **options) -> bytes:

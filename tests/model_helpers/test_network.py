@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from endpoint import network as network_module
-from endpoint.network import fast_dtype, load
-from endpoint.weights import ModelUnavailable
+from model_helpers import network as network_module
+from model_helpers.network import fast_dtype, load
+from model_helpers.weights import ModelUnavailable
 
 torch = pytest.importorskip("torch")
 

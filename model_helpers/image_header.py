@@ -8,7 +8,7 @@ from typing import IO, NoReturn
 from PIL import Image, TiffImagePlugin
 from werkzeug.exceptions import abort
 
-from endpoint.decoders.slots import MAX_CPU_SECONDS, TimedBytesIO
+from model_helpers.slots import MAX_CPU_SECONDS, TimedBytesIO
 
 LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
 MAX_WEBP_PIXELS = 25_000_000  # All threads wait while libwebp's pixels are copied.

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from endpoint.weights import ModelUnavailable
+from model_helpers.weights import ModelUnavailable
 
 CPUINFO = Path("/proc/cpuinfo")
 

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from endpoint.uploads import Upload
-from examples.decode_text import decode_text
+from model_helpers.text import decode_text
 from tests.support.images import make_image
 from tests.support.uploads import parse, refusal
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from endpoint.decoders.slots import TimedBytesIO
+from model_helpers.slots import TimedBytesIO
 
 
 def test_file_ends_after_its_cpu_time():

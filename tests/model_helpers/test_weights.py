@@ -9,8 +9,8 @@ from threading import Thread
 
 import pytest
 
-from endpoint import weights
-from endpoint.weights import ModelUnavailable, resolve
+from model_helpers import weights
+from model_helpers.weights import ModelUnavailable, resolve
 
 PINNED = ("someone/captions", "0123456789" * 4)
 TENSORS = b'{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
