@@ -1,6 +1,7 @@
 """Run a model's example through its methods, before the model counts as ready."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
@@ -18,11 +19,28 @@ def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
     except HTTPException as refusal:
         problem = f"decode refuses the example of the model: {refusal.description}"
         raise WrongModel(problem) from None
+    check_refusal(model, info, example)
     check_key(info.batch_key(input))
-    [output] = predict(model, [input])
+    # Twice, because one input alone hides mistakes in the length of a batch.
+    output, *_ = predict(model, [input] * min(2, info.max_batch))
     check_answer(model.encode(output))
     check_drawing(info.draw(output) if info.draw else None)
     return output
+
+
+def check_refusal(model: Model, info: ModelInfo, example: Upload) -> None:
+    """Refuse a `decode` that does not raise a 4xx for an invalid file."""
+    if not info.accepts.startswith(("image/", "audio/")):
+        return  # Any bytes may be valid.
+    try:
+        model.decode(replace(example, data=b"\x89invalid"))
+        problem = "accepts an invalid file"
+    except HTTPException:
+        return
+    except Exception as error:
+        problem = f"fails with {type(error).__name__} for an invalid file"
+    advice = "start it with a decode function of model_helpers, which raises a 4xx."
+    raise WrongModel(f"decode {problem}: {advice}")
 
 
 def check_key(key: Any) -> None:
@@ -35,8 +53,8 @@ def check_key(key: Any) -> None:
         raise WrongModel(problem) from None
 
 
-def check_answer(encoded: Any, allow_nan: bool = True) -> None:
-    """Refuse what `encode` returned unless it can be sent; NaN is sent as null."""
+def check_answer(encoded: Any) -> None:
+    """Refuse what `encode` returned unless it can be sent as it is."""
     files = encoded if isinstance(encoded, list) else [encoded]
     is_empty = isinstance(encoded, dict | list) and not encoded
     if is_empty or not (isinstance(encoded, dict) or all(map(media_type, files))):
@@ -46,7 +64,7 @@ def check_answer(encoded: Any, allow_nan: bool = True) -> None:
         raise WrongModel(f"encode returned {what}: it must return {rule}.")
     for name, value in to_answer(encoded).items():
         try:
-            json.dumps({name: value}, allow_nan=allow_nan, default=data_uri)
+            json.dumps({name: value}, allow_nan=False, default=data_uri)
         except (TypeError, ValueError) as error:
             kind = type(value).__name__
             problem = f'encode returned "{name}" of type {kind}, which is not JSON'

@@ -14,7 +14,6 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,12 +32,11 @@ from endpoint.model_info import (
 )
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
-from endpoint.warm_up import check_answer, check_drawing, check_key
+from endpoint.warm_up import check_answer, check_drawing, check_key, check_refusal
 from tools.check_inputs import Variant, find_variants
 
 STEP_TIMEOUT = 300.0  # seconds
 MAX_IMPORT_SECONDS = 1.0  # of the file itself, without the modules that it imports
-INVALID_DATA = b"\x89invalid"
 
 
 class Problem(Exception):
@@ -183,7 +181,7 @@ class ModelChecks:
         variants = self.variants()
         decoded = [self.decode(variant) for variant in variants]
         yield f"decode   {self.decode_ms:.1f} ms"
-        self.check_invalid_upload(variants[0].upload)
+        self.step("decode", check_refusal, self.model, self.info, variants[0].upload)
         groups: dict[Any, list[Any]] = {}  # inputs that may share a batch
         for input in decoded:
             if input is not None:
@@ -221,26 +219,12 @@ class ModelChecks:
         check_key(key)
         return key
 
-    def check_invalid_upload(self, example: Upload) -> None:
-        """Check that an invalid file is answered with a 4xx."""
-        if self.info.accepts == "text/plain":
-            return
-        try:
-            result = catch_refusal(self.model, replace(example, data=INVALID_DATA))
-        except Exception as error:
-            raise Problem(
-                f"decode fails with {type(error).__name__} for an invalid file: start "
-                "it with a decode function of model_helpers, which raises a 4xx."
-            ) from None
-        if not isinstance(result, HTTPException):
-            raise Problem("decode accepts an invalid file: it should raise a 4xx.")
-
     def answers(self, inputs: list[Any]) -> tuple[list[Any], float]:
         """Return the answers of a batch and the seconds that predict took."""
         outputs, seconds = self.step("predict", predict, self.model, inputs)
         answers = [self.step("encode", self.model.encode, each)[0] for each in outputs]
         for answer in answers:
-            check_answer(answer, allow_nan=False)
+            check_answer(answer)
         if self.info.draw:
             drawing, _ = self.step("draw", self.info.draw, outputs[0])
             check_drawing(drawing)

@@ -6,7 +6,7 @@ tests/tools/test_check.py compares what is refused with what `flask check` refus
 import numpy as np
 import pytest
 from PIL import Image
-from werkzeug.exceptions import BadRequest
+from werkzeug.exceptions import BadRequest, abort
 
 from endpoint.files import File
 from endpoint.model_info import ModelInfo, WrongModel
@@ -14,6 +14,7 @@ from endpoint.uploads import Upload
 from endpoint.warm_up import warm_up
 
 EXAMPLE = Upload(b"example", "text/plain")
+TEXT = ModelInfo(accepts="text/plain")
 
 
 class Model:
@@ -31,20 +32,19 @@ class Model:
 
 
 IMAGE = Image.new("RGB", (2, 2))
-SMALL = np.zeros(2)
+NOT_ANSWERS = [7, "text", [7], b"RIFF", {"a": b"RIFF"}, np.zeros(2)]
+NOT_ANSWERS.append({"a": float("nan")})
 
 
-@pytest.mark.parametrize(
-    "answer", [{"a": float("nan")}, IMAGE, [IMAGE, IMAGE], File(b"RIFF")]
-)
+@pytest.mark.parametrize("answer", [{"a": 0.5}, IMAGE, [IMAGE, IMAGE], File(b"RIFF")])
 def test_output_of_a_good_model_is_returned(answer):
-    assert warm_up(Model(answer), ModelInfo(), EXAMPLE) == 7
+    assert warm_up(Model(answer), TEXT, EXAMPLE) == 7
 
 
-@pytest.mark.parametrize("answer", [7, "text", [7], b"RIFF", {"a": b"RIFF"}, SMALL])
+@pytest.mark.parametrize("answer", NOT_ANSWERS)
 def test_answer_that_cannot_be_sent_is_refused(answer):
     with pytest.raises(WrongModel, match="encode returned"):
-        warm_up(Model(answer), ModelInfo(), EXAMPLE)
+        warm_up(Model(answer), TEXT, EXAMPLE)
 
 
 def test_example_that_decode_refuses_is_refused():
@@ -53,10 +53,44 @@ def test_example_that_decode_refuses_is_refused():
             raise BadRequest("Too short.")
 
     with pytest.raises(WrongModel, match="^decode refuses the example .*Too short."):
-        warm_up(Strict(), ModelInfo(), EXAMPLE)
+        warm_up(Strict(), TEXT, EXAMPLE)
 
 
 def test_key_and_drawing_are_checked():
-    for info in (ModelInfo(batch_key=lambda input: []), ModelInfo(draw=str)):
+    for own in ({"batch_key": lambda input: []}, {"draw": str}):
+        info = ModelInfo(accepts="text/plain", **own)
         with pytest.raises(WrongModel, match="(batch_key|draw) returned a (list|str):"):
             warm_up(Model(), info, EXAMPLE)
+
+
+@pytest.mark.parametrize("accepts", ["image/*", "audio/*"])
+def test_invalid_file_must_be_refused(accepts):
+    class Careless(Model):
+        def decode(self, upload):
+            return {b"example": b"input"}[upload.data]
+
+    class Strict(Model):
+        def decode(self, upload):
+            return upload.data if upload.data == b"example" else abort(415)
+
+    info = ModelInfo(accepts=accepts)
+    assert warm_up(Strict(), info, EXAMPLE) == 7
+    with pytest.raises(WrongModel, match="^decode accepts an invalid file: "):
+        warm_up(Model(), info, EXAMPLE)
+    with pytest.raises(WrongModel, match="^decode fails with KeyError for an invalid"):
+        warm_up(Careless(), info, EXAMPLE)
+
+
+@pytest.mark.parametrize("max_batch", [1, 2, 8])
+def test_example_is_run_in_a_batch_that_the_model_allows(max_batch):
+    class OnlyOne(Model):
+        def predict(self, inputs):
+            assert len(inputs) <= max_batch
+            return super().predict(inputs[:1])
+
+    info = ModelInfo(accepts="text/plain", max_batch=max_batch)
+    if max_batch == 1:
+        assert warm_up(OnlyOne(), info, EXAMPLE) == 7
+    else:
+        with pytest.raises(WrongModel, match="1 outputs for 2 inputs"):
+            warm_up(OnlyOne(), info, EXAMPLE)

@@ -85,7 +85,7 @@ MISTAKES = {
     "too few": (WIDTHS, "sizes[:1]", "1 outputs for 2 inputs: return one for"),
     "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "order: output 1 of 3 belongs to"),
     "others": (WIDTHS, "[max(sizes)[0] + len(sizes)] * len(sizes)", "the other inputs"),
-    "only one": (WIDTHS, f"len(sizes) < 5 and {WIDTHS}", "returned a bool, not"),
+    "only one": (WIDTHS, f"len(sizes) < 2 and {WIDTHS}", "returned a bool, not"),
     "raises": (WIDTHS, "[1 / 0]", "fails at line 15 of .*py, return .1 / 0.: ZeroDiv"),
     "no list": (WIDTHS, "iter(sizes)", "returned a list_iterator, not a list"),
     "no dict": (WIDTH, "number", "encode returned an object of type int"),
@@ -121,7 +121,11 @@ MISTAKES = {
     ),
     "list": (WIDTH, "[number]", "encode returned an object of type list"),
     "file": (WIDTH, '{"a": b"RIFF"}', '"a" of type bytes, which is not JSON'),
-    "accepts all": ("decode_image(upload).size", "len(upload.data), 0", "raise a 4xx"),
+    "accepts all": (
+        "decode_image(upload).size",
+        "len(upload.data), 0",
+        "accepts an invalid",
+    ),
 }
 
 
@@ -146,9 +150,8 @@ def test_mistake_is_reported_in_a_sentence(model_file, mistake):
     assert status == 1 and re.search(sentence, last), output
 
 
-# One good example does not show these, and NaN is sent as null.
-UNSEEN = {"too few", "wrong order", "others", "only one", "slow import", "accepts all"}
-UNSEEN |= {"invalid", "NaN"}
+# The start runs one example, and does not measure.
+UNSEEN = {"wrong order", "others", "slow import"}
 OWN_ERRORS = {"raises", "no class", "no syntax", "no import", "loading", "key fails"}
 
 
