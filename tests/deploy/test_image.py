@@ -33,6 +33,44 @@ data = open("french_bulldog.jpg", "rb").read()
 request = urllib.request.Request(f"http://127.0.0.1:{sys.argv[1]}", data)
 print(urllib.request.urlopen(request).read().decode())
 """
+# Loads NVIDIA's libraries and calls what runs without a driver in those that torch
+# links. libcupti and libcufile have no such function.
+CALL_CUDA_LIBRARIES = """
+import ctypes
+import pathlib
+import torch
+
+FOR_CLUSTERS = ("libcufile_rdma", "nvshmem_bootstrap", "nvshmem_transport")
+libraries = {
+    path.name.partition(".")[0]: ctypes.CDLL(path)
+    for path in pathlib.Path("/nvidia").glob("*/lib/*.so*")
+    if not path.name.startswith(FOR_CLUSTERS)
+}
+version, part = ctypes.c_int(), ctypes.c_int()
+for name, function, *arguments in [
+    ("libcudart", "cudaRuntimeGetVersion"),
+    ("libcufft", "cufftGetVersion"),
+    ("libcusolver", "cusolverGetVersion"),
+    ("libnccl", "ncclGetVersion"),
+    ("libcublas", "cublasGetProperty", 0),
+    ("libcusparse", "cusparseGetProperty", 0),
+    ("libcusparseLt", "cusparseLtGetProperty", 1),
+]:
+    status = libraries[name][function](*arguments, ctypes.byref(version))
+    assert status == 0 and version.value > 0, name
+assert libraries["libcudnn"].cudnnGetVersion() > 90_000
+assert libraries["libcublasLt"].cublasLtGetVersion() > 130_000
+major = ctypes.byref(version), ctypes.byref(part)
+assert libraries["libnvJitLink"].nvJitLinkVersion(*major) == 0
+compiler, program, size = libraries["libnvrtc"], ctypes.c_void_p(), ctypes.c_size_t()
+source = b'extern "C" __global__ void f(float *x) { *x = 1; }'
+named = source, b"f.cu", 0, None, None
+assert compiler.nvrtcCreateProgram(ctypes.byref(program), *named) == 0
+options = (ctypes.c_char_p * 1)(b"--gpu-architecture=sm_90")
+assert compiler.nvrtcCompileProgram(program, 1, options) == 0
+assert compiler.nvrtcGetCUBINSize(program, ctypes.byref(size)) == 0 and size.value > 0
+print(len(libraries))
+"""
 
 
 def run(*command: str | Path) -> str:
@@ -107,7 +145,9 @@ class Container:
 def test_baked_image_serves_without_privileges_and_stops_on_sigterm(baked):
     with Container(baked) as server:
         url = f"http://127.0.0.1:{server.port}/"
-        run(sys.executable, "-m", "flask", "smoke", url)
+        load = ("--load", "5", "--clients", "4")
+        smoke = run(sys.executable, "-m", "flask", "smoke", url, *load)
+        assert "p99" in smoke
         assert run("curl", "-sF", f"file=@{BULLDOG}", url) == f"{CAPTION}\n"
         assert json.loads(run("curl", "-s", url))["model"] == "demo"
         assert server.exec("id", "-u").strip() == "10001"
@@ -164,6 +204,12 @@ def test_image_contains_nothing_of_its_build(baked):
     text = run(*PODMAN, "inspect", baked) + history
     hosts = set(re.findall(r"https?://([\w.-]+)", text))
     assert hosts <= {"127.0.0.1"} and "secret" not in text
+
+
+@needs_buildah
+def test_cuda_libraries_of_the_image_can_be_called(baked):
+    with Container(baked) as server:
+        assert int(server.exec("python", "-c", CALL_CUDA_LIBRARIES)) >= 25
 
 
 @needs_buildah
