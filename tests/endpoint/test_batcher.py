@@ -28,6 +28,7 @@ class Upper:
     predict waits while `gate` is clear, and runs out of memory over `fits` texts.
     """
 
+    accepts = "text/plain"
     max_batch = 8
 
     def __init__(self) -> None:
@@ -383,7 +384,7 @@ def with_example(model):
 
 def test_example_shows_that_only_one_input_fails(with_example, model):
     assert outcome(with_example.submit("bad")) is PredictionFailed
-    assert model.batches == [["example"], ["bad"], ["example"]]
+    assert model.batches == [["example"] * 2, ["bad"], ["example"]]
     assert outcome(with_example.submit("good")) == "GOOD"
     assert not with_example.exits
 
@@ -450,7 +451,7 @@ def test_model_is_warmed_up_with_its_example(model):
     model.example = [Upload(b"first"), Upload(b"second")]
     model.decode = lambda upload: upload.data.decode()
     batcher = started(model)
-    assert model.batches == [["second"], ["first"]]
+    assert model.batches == [["second"] * 2, ["first"] * 2]
     assert batcher.example_output == "FIRST"
 
 
