@@ -2,8 +2,8 @@
 # docker run --gpus all --read-only --tmpfs /tmp -p 8000:8000 endpoint
 # Without MODEL the image contains no weights: add -v models:/cache to keep those that
 # it downloads. deploy/README.md explains the other build arguments.
-# A tag can be moved to another image, and a digest cannot. The present one of the tag is
-# printed by `docker buildx imagetools inspect python:3.14-slim`.
+# A tag can be moved to another image, and a digest cannot. This prints the present digest
+# of the tag: docker buildx imagetools inspect python:3.14-slim
 ARG BASE=python:3.14-slim@sha256:e11c17f46f87983eb946b121694dedba6290ee2b0dd5294d137d82943502d179
 
 # Convert the lock files to requirements.txt, with the hash of each package.

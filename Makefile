@@ -17,8 +17,8 @@ run: .venv/installed
 	[ -z "$$model" ] || export ENDPOINT_MODEL="$$model"; \
 	exec $(POETRY) run flask run --port $(PORT)
 
-# The coverage report stands above pytest's last line. After a swap it sets no limit,
-# because the tests do not run your model.
+# pytest prints the coverage report above its last line. After a swap, no minimum of
+# coverage is set, because the tests do not run your model.
 test: .venv/tested
 	$(POETRY) run pytest --cov $(if $(wildcard demo),,--cov-fail-under=0)
 
@@ -68,8 +68,8 @@ gpu-check: .venv/installed
 	$(POETRY_WITH_INDEX) install --only main
 	@touch $@
 
-# The tests also run the page in a browser and, where a swap has left them, the
-# drawing, the examples and the deployments. Each of these folders has its group.
+# The tests also run the page in a browser and, if these folders still exist, demo/,
+# examples/ and deploy/. Each has a group of packages of the same name.
 .venv/tested: .venv/installed extras/poetry.lock
 	$(POETRY_WITH_INDEX) install
 	$(EXTRAS) install $(addprefix --only=,browser $(wildcard demo examples deploy))
@@ -112,8 +112,7 @@ from pip._internal.commands import create_command
 print(create_command("download").parse_args([])[0].index_url.rstrip("/") + "/")
 endef
 
-# The Python to install with: the one in use or else the first supported one. Of these,
-# 3.13 comes first because the Dockerfile uses it.
+# The Python to install with: the one in use, or else the first supported one of these.
 PYTHONS := $(if $(wildcard .venv/installed),.venv/bin/python) $(PYTHON) \
   python3.13 python3.12 python3.11 python3.14
 supported = import sys; v = sys.version_info[:3]; \

@@ -14,7 +14,8 @@ def authorize() -> None:
     site, origin, host = map(request.headers.get, names)
     is_foreign = bool(origin) and str(origin).partition("://")[2] != host
     if not key and (site == "cross-site" if site else is_foreign):
-        raise Forbidden("Pages of other sites may send requests only with an API key.")
+        rule = "Pages of other sites may not send requests: let their server send them."
+        raise Forbidden(rule)
     bearer = request.authorization and request.authorization.token
     sent = (bearer or "", request.headers.get("X-API-Key", ""))
     if key and not any([hmac.compare_digest(key.encode(), s.encode()) for s in sent]):

@@ -30,13 +30,16 @@ LEGACY_MASKS = (".attn.bias", ".crossattention.bias", ".masked_bias")  # of GPT-
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--model", help="Model to write. Default: ENDPOINT_MODEL.")
+@click.option(
+    "--model",
+    help="Model to write. Default: ENDPOINT_MODEL, else the model file's own.",
+)
 @click.option(
     "--dtype", type=click.Choice(DTYPES), default=DTYPES[0], show_default=True
 )
 @with_appcontext
 def bake(folder: Path, model: str | None, dtype: str) -> None:
-    """Write a model to a new folder, for an image or a volume.
+    """Write a model to a new folder, for a container image or a volume.
 
     ENDPOINT_MODEL=FOLDER serves it. Its weights are one safetensors file, without
     pickle; as bfloat16 they take half the space of float32.

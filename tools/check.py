@@ -6,6 +6,7 @@ import importlib.util
 import json
 import linecache
 import math
+import os
 import resource
 import sys
 import threading
@@ -51,8 +52,10 @@ def check(module: str | None) -> None:
     MODULE is a Python module or the path of its file. Default: ENDPOINT_MODULE.
     """
     module = module or read_settings().module
+    if module.endswith(".py"):
+        module = os.path.relpath(module).removesuffix(".py").replace("/", ".")
     try:
-        for line in check_module(module.removesuffix(".py").replace("/", ".")):
+        for line in check_module(module):
             click.echo(line)
     except (Problem, WrongModel) as problem:
         raise click.ClickException(str(problem)) from None
@@ -75,7 +78,8 @@ def check_module(module: str) -> Iterator[str]:
 
 
 def find_file(module: str) -> str:
-    with suppress(ModuleNotFoundError):  # raised for a package that does not exist
+    # Raised for a package that does not exist, and for a file outside of this folder.
+    with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(module)
         if spec and spec.origin:
             return spec.origin

@@ -62,7 +62,7 @@ def parse_shard(_: click.Context, __: click.Parameter, value: str) -> tuple[int,
 )
 @click.option("--field", multiple=True, help="NAME=VALUE; the same as --NAME VALUE.")
 @click.option("--url", help="Send the inputs to this server; load no model here.")
-@click.option("--api-key", envvar="ENDPOINT_API_KEY", help="API key of the server.")
+@click.option("--api-key", envvar="ENDPOINT_API_KEY", help="Default: ENDPOINT_API_KEY.")
 @with_appcontext
 def predict(
     arguments: tuple[str, ...],

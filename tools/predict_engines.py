@@ -235,7 +235,8 @@ def wait_until_loaded(request: Request) -> dict[str, Any]:
         return info
     except InputError as error:
         url = request.full_url
-        raise click.ClickException(f"No endpoint responds at {url}: {error}") from None
+        problem = f"The endpoint at {url} cannot be used: {error}"
+        raise click.ClickException(problem) from None
 
 
 def is_schemas(fields: Any) -> bool:

@@ -163,7 +163,9 @@ class FileOutput:
         if not files:
             raise InputError(NO_FILE)
         if not fitting:
-            raise InputError(f"The answer's file is {kinds}, but --output {suffix}.")
+            raise InputError(
+                f"The answer's file is {kinds}, which {suffix} does not fit."
+            )
         if len(fitting) > 1:
             count = f"The answer has {len(fitting)} such files ({kinds})"
             raise InputError(f"{count}: name a folder, such as answers/.")

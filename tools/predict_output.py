@@ -142,7 +142,9 @@ class Output:
                 self._columns = next(csv.reader([line]))
                 self._columns.index("input")
         except (ValueError, LookupError, TypeError, csv.Error):
-            problem = f"{path} has a line that is not an answer as {self.format}."
+            problem = (
+                f"{path} has a line that is not an answer in the format {self.format}."
+            )
             raise click.ClickException(problem) from None
 
 

@@ -85,7 +85,9 @@ class TableReader:
         table = arrow("parquet").ParquetFile(file)
         if self.column not in (columns := table.schema_arrow.names):
             known = ", ".join(columns)
-            raise InputError(f"It has no column {self.column}, but {known}.")
+            raise InputError(
+                f"It has no column {self.column}; its columns are {known}."
+            )
         return table
 
     def _name(self, path: str, number: int, value: Any) -> str:
@@ -101,7 +103,8 @@ class TableReader:
             return read_source(value, self.max_bytes)
         if not isinstance(value, bytes):
             kind = type(value).__name__
-            raise InputError(f"{self.column} holds no file, URL or path, but {kind}.")
+            problem = f"The column {self.column} holds {kind}, not a file, URL or path."
+            raise InputError(problem)
         return self._upload(value, OCTETS)
 
     def _upload(self, data: bytes | None, media_type: str) -> Upload:

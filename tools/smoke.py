@@ -52,7 +52,7 @@ class Response:
 
 @click.command()
 @click.argument("url")
-@click.option("--api-key", envvar="ENDPOINT_API_KEY", help="API key of the endpoint.")
+@click.option("--api-key", envvar="ENDPOINT_API_KEY", help="Default: ENDPOINT_API_KEY.")
 @click.option(
     "--images",
     multiple=True,
@@ -62,8 +62,7 @@ class Response:
 @click.option(
     "--field",
     multiple=True,
-    help="NAME=VALUE to send with each file (explain=true, for a field that is a "
-    "boolean); repeatable.",
+    help="NAME=VALUE to send with each file, such as explain=true; repeatable.",
 )
 @click.option(
     "--wait",

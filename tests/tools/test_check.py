@@ -9,6 +9,7 @@ from PIL import Image
 
 from endpoint import batcher, create_app
 from tests.support.apps import wait_until
+from tests.support.server import ROOT
 from tools import check
 
 GOOD = """
@@ -284,13 +285,16 @@ def test_missing_weights_are_reported(model_file, tmp_path, monkeypatch):
 
 
 def test_unknown_module_is_reported():
-    for module in ("nothing", "nothing.at.all", "tests"):
+    for module in ("nothing", "nothing.at.all", "tests", "../nothing.py"):
         assert run(module)[0] == 1
     assert "There is no module nothing." in run("nothing")[1]
 
 
+FAKE = "tests/support/fake_model.py"
+
+
 @pytest.mark.parametrize(
-    "name", ["tests.support.fake_model", "tests/support/fake_model.py"]
+    "name", ["tests.support.fake_model", FAKE, f"./{FAKE}", f"{ROOT}/{FAKE}"]
 )
 def test_module_is_named_with_dots_or_by_its_path(flask, name):
     assert "All is well." in flask("check", name)[1]

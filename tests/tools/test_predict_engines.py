@@ -74,13 +74,13 @@ OLD = json.dumps(INFO | {"fields": {"labels": "Words."}})
 def test_url_that_is_no_endpoint_is_reported(flask, folder, serve, body):
     url = serve(Response(body))
     status, _, errors = flask("predict", folder, "--url", url)
-    assert status == 1 and f"No endpoint responds at {url}: The" in errors
+    assert status == 1 and f"The endpoint at {url} cannot be used: The" in errors
     assert "JSON" in errors
 
 
 def test_unreachable_server_is_reported(flask, folder):
     status, _, errors = flask("predict", folder, "--url", "http://127.0.0.1:9")
-    assert status == 1 and "No endpoint responds at http://127.0.0.1:9" in errors
+    assert status == 1 and "The endpoint at http://127.0.0.1:9" in errors
 
 
 @pytest.mark.parametrize("fields", [{}, {"labels": {"type": "string"}}])
@@ -248,7 +248,7 @@ def test_files_of_a_server_are_not_drawn(flask, folder, serve, model_file, tmp_p
     assert flask(*arguments, sound)[0] == 0 and sound.read_bytes() == b"wav"
     status, _, errors = flask(*arguments, image)
     assert status == 1 and not image.exists()
-    assert "The answer's file is audio/wav, but --output .png." in errors
+    assert "The answer's file is audio/wav, which .png does not fit." in errors
 
 
 def test_server_that_cannot_draw_has_no_file(flask, folder, serve, tmp_path):

@@ -107,8 +107,8 @@ def test_one_answer_is_one_file(flask, folder, tmp_path):
 @pytest.mark.parametrize(
     "kind, name, sentence",
     [
-        ("image", "x.wav", "The answer's file is image/png, but --output .wav."),
-        ("wav", "x.png", "The answer's file is audio/wav, but --output .png."),
+        ("image", "x.wav", "The answer's file is image/png, which .wav does not fit."),
+        ("wav", "x.png", "The answer's file is audio/wav, which .png does not fit."),
         ("text", "x.png", "The answer has no file"),
         ("text", "folder/", "The answer has no file"),
         ("several", "x.png", "The answer has 2 such files"),

@@ -112,7 +112,9 @@ def test_file_with_other_lines_is_left_alone(flask, folder, tmp_path, format):
     path = tmp_path / f"notes.{format}"
     path.write_text("my notes\n")
     status, _, errors = flask("predict", folder, "--output", path)
-    assert status == 1 and f"a line that is not an answer as {format}" in errors
+    assert (
+        status == 1 and f"a line that is not an answer in the format {format}" in errors
+    )
     assert path.read_text() == "my notes\n"
 
 

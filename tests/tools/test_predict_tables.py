@@ -66,13 +66,19 @@ def test_column_may_hold_paths_or_structs(flask, files, tmp_path):
     parquet.write_table(pa.table({"image": structs}), paths)
     status, lines, errors = flask("predict", paths)
     assert (status, lines) == (1, f"{paths}:1\t30 by 8\n")
-    assert f"{paths}:2: image holds no file, URL or path, but NoneType." in errors
+    assert (
+        f"{paths}:2: The column image holds NoneType, not a file, URL or path."
+        in errors
+    )
 
 
 def test_what_cannot_be_read_is_a_sentence(flask, folder, files, tmp_path):
     path = write_parquet(tmp_path / "images.parquet", files)
     status, _, errors = flask("predict", path, "--column", "url")
-    assert status == 1 and f"{path}: It has no column url, but image." in errors
+    assert (
+        status == 1
+        and f"{path}: It has no column url; its columns are image." in errors
+    )
     for name in ("broken.parquet", "broken.tar"):
         (tmp_path / name).write_text("no table")
         status, _, errors = flask("predict", tmp_path / name)
