@@ -25,9 +25,9 @@ worker_class = EndpointWorker
 # A waiting input holds a thread: one for every slot of the queue and of a batch, and
 # 224 for refusals, for /ping and for slow clients.
 threads = settings.queue + 32 + 224
-# Another 2,000 connections may be idle; these take no thread. When connections or threads
-# run out, those that have waited longest for their client are closed, so that /ping is
-# always answered.
+# Another 2,000 connections may be idle; these take no thread. When connections or
+# threads run out, those that have waited longest for their client are closed, so that
+# /ping is always answered.
 worker_connections = threads + 2000
 # The model is loaded on a thread, so nothing slow runs before the first heartbeat.
 timeout = 30

@@ -25,14 +25,14 @@ def create_app(module: str | None = None) -> Flask:
     module = module or settings.module
     app = Flask("endpoint")
     app.request_class = InMemoryRequest
-    setattr(app.json, "sort_keys", False)  # An answer's first value is its text.
+    setattr(app.json, "sort_keys", False)  # The first value of an answer is its text.
     app.config.update({k.upper(): v for k, v in settings.model_dump().items()})
     app.config.update(MODULE=module, MAX_FORM_PARTS=100)
     # An empty list allows every host.
     app.config["TRUSTED_HOSTS"] = settings.hosts.lower().replace(",", " ").split()
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
     # A debug server keeps running so that you can fix the file.
-    exit = bool if app.debug else os._exit
+    exit = (lambda status: None) if app.debug else os._exit
     load = partial(load_model, module, settings.device)
     batcher = Batcher(load, ModelInfo(name=module), settings, exit)
     app.extensions["batcher"] = batcher

@@ -31,7 +31,7 @@ def start_timing() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.request_id = given if re.fullmatch(r"[\w.-]{1,64}", given) else uuid.uuid4().hex
     g.timings = dict.fromkeys(STAGES, 0.0)  # seconds; for several files the longest
-    g.started, g.batch_size, g.cache_hits = time.monotonic(), 0, 0
+    g.started, g.batch_size, g.is_cache_hit = time.monotonic(), 0, False
 
 
 @routes.route("/", methods=["POST", "PUT"])
@@ -72,11 +72,12 @@ def collect(job: Job, is_hit: bool) -> responses.Answer:
     except Exception as error:
         return responses.to_http_error(error)
     finally:
-        g.cache_hits += is_hit
+        g.is_cache_hit |= is_hit
         g.batch_size = max(g.batch_size, job.batch_size)
-        for stage in () if is_hit else STAGES:
-            g.timings[stage] = max(g.timings[stage], job.timings[stage])
-            telemetry.stage_seconds.labels(stage).observe(job.timings[stage])
+        if not is_hit:
+            for stage in STAGES:
+                g.timings[stage] = max(g.timings[stage], job.timings[stage])
+                telemetry.stage_seconds.labels(stage).observe(job.timings[stage])
 
 
 @routes.get("/")
@@ -123,8 +124,9 @@ def openapi() -> Response:
 @routes.after_app_request
 def add_headers_and_log(response: Response) -> Response:
     ms = {stage: 1000 * seconds for stage, seconds in g.timings.items()}
-    timing = ", ".join(f"{stage};dur={ms[stage]:.1f}" for stage in ms)
-    response.headers["Server-Timing"] = timing + ", cache;desc=hit" * (g.cache_hits > 0)
+    timings = [f"{stage};dur={ms[stage]:.1f}" for stage in ms]
+    timings += ["cache;desc=hit"] if g.is_cache_hit else []
+    response.headers["Server-Timing"] = ", ".join(timings)
     response.headers["X-Request-Id"] = g.request_id
     response.headers["X-Model"] = quote(batcher().info.version, safe="/@:.-_ ")
     response.headers["Content-Security-Policy"] = responses.CONTENT_SECURITY_POLICY

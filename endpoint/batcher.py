@@ -173,7 +173,9 @@ class Batcher:
                 return found
         refusal = None if wait else self.refusal()
         if refusal or not self.queue.reserve(job.time_left() if wait else 0):
-            job.finish(error=refusal or self.refusal() or job_queue.DeadlineExceeded())
+            full = job_queue.QueueFull("The queue is full", 1)
+            late = job_queue.DeadlineExceeded() if wait else full
+            job.finish(error=refusal or self.refusal() or late)
             return job
         try:
             self._decode(upload, job)

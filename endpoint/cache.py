@@ -25,7 +25,9 @@ class Cache:
         with self._lock:
             found = self._jobs.pop(key, job)
             is_hit = found is not job and found.join(job)
-            self._jobs[key] = found = found if is_hit else job
+            if not is_hit:
+                found = job
+            self._jobs[key] = found  # now the most recently used
             while len(self._jobs) > self.size:
                 self._jobs.popitem(last=False)
         telemetry.cache.labels("hit" if is_hit else "miss").inc()

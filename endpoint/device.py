@@ -18,7 +18,7 @@ def find_device(wanted: str = "") -> str:
     """
     gpus, problem = (0, "") if wanted in ("cpu", "mps") else count_gpus()
     if wanted.startswith("cuda") and int(wanted[5:] or 0) >= gpus:
-        found = problem or f"{gpus} GPUs were found"
+        found = problem or f"the number of GPUs is {gpus}"
         raise SystemExit(f"ENDPOINT_DEVICE is {wanted}, but {found}.")
     if wanted:
         return wanted

@@ -62,28 +62,35 @@ def parse_fields(fields: type[BaseModel], values: Values) -> BaseModel:
             shown = f"The field {name}" if is_name else "A field"
             others = f"its fields are {', '.join(known)}" if known else "it has none"
             abort(400, f"{shown} is unknown to this model: {others}.")
-        given[name] = _combine(sent, types)
+        given[name] = _combine(sent, known[name])
     try:
         checked = fields.model_validate(given)
     except ValidationError as invalid:
         abort(400, explain(invalid))
     for name, value in checked:
-        if isinstance(value, float) and not math.isfinite(value):
-            abort(400, f"{name} should be a finite number.")
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, float) and not math.isfinite(each):
+                abort(400, f"{name} should be a finite number.")
     return checked
 
 
-def _combine(sent: list[Any], types: set[str]) -> Any:
+def _combine(sent: list[Any], schema: Schema) -> Any:
     """Return one value for all that were sent under a name: the last, or a list."""
-    last = sent[-1]
+    last, types = sent[-1], types_of(schema)
     if "array" in types and not isinstance(last, list):
         if len(sent) == 1 and isinstance(last, str):
             sent = [part.strip() for part in last.split(",")]
         return sent
-    # Pydantic would take true for the number 1, and 1 for true.
-    is_mixed_up = types == {"boolean"} if type(last) in (int, float) else False
-    is_mixed_up |= isinstance(last, bool) and not types & {"boolean", "None"}
-    return [last] if is_mixed_up else last
+    # Pydantic would take true for the number 1, and 1 for true, but it refuses a list.
+    is_number_for_boolean = type(last) in (int, float) and types == {"boolean"}
+    is_boolean_for_other = isinstance(last, bool) and not types & {"boolean", "None"}
+    if is_number_for_boolean or is_boolean_for_other:
+        return [last]
+    # It would not take the string "2" for a choice of 1 and 2.
+    choices = [
+        each for part in schema.get("anyOf", [schema]) for each in part.get("enum", ())
+    ]
+    return next((each for each in choices if str(each) == last), last)
 
 
 def explain(invalid: ValidationError) -> str:

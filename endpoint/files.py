@@ -12,8 +12,8 @@ from PIL import Image
 
 OCTETS = "application/octet-stream"  # a file of any type
 PNG = "image/png"
-json_turn = threading.Lock()  # Parsing JSON and base64 holds the GIL: one at a time.
-DATA_URI = re.compile("data:([^,]*);base64,")
+parsing_lock = threading.Lock()  # JSON and base64 hold the GIL: parse one at a time.
+DATA_URI = re.compile(r"data:([ -+\--~]*);base64,")  # a type in ASCII
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def from_base64(text: str) -> File:
     start, kind = (prefix.end(), prefix[1]) if prefix else (0, "")
     # Line breaks are usual in base64; any other foreign character is a mistake.
     digits = text[start:].encode("ascii").translate(None, b" \t\r\n")
-    with json_turn:
+    with parsing_lock:
         return File(base64.b64decode(digits, validate=True), kind or OCTETS)
 
 

@@ -58,6 +58,7 @@ class Job:
         self.timings: defaultdict[str, float] = defaultdict(float)
         self._stage, self._stage_started = "queue", time.monotonic()
         self._future: Future[Any] = Future()
+        self._lock = threading.Lock()
 
     def enter(self, stage: str) -> None:
         """Record the time spent in the last stage and begin another."""
@@ -67,9 +68,9 @@ class Job:
 
     def finish(self, output: Any = None, error: BaseException | None = None) -> None:
         """Hand over the output or an error; only the first call has an effect."""
+        self.enter("done")  # before the client's thread reads the timings
         with suppress(InvalidStateError):
             self._future.set_result((output, error))
-            self.enter("done")
             self.input, self.is_disconnected = None, []  # A kept job should be small.
             if reason := getattr(error, "drop_reason", ""):
                 telemetry.dropped.labels(reason).inc()
@@ -81,18 +82,21 @@ class Job:
 
     def finish_if_stale(self) -> bool:
         """Finish a job that nobody waits for any more."""
-        if time.monotonic() > self.deadline:
-            self.finish(error=DeadlineExceeded())
-        elif all(is_disconnected() for is_disconnected in self.is_disconnected):
-            self.finish(error=ClientDisconnected())
+        with self._lock:
+            if time.monotonic() > self.deadline:
+                self.finish(error=DeadlineExceeded())
+            elif all(is_disconnected() for is_disconnected in self.is_disconnected):
+                self.finish(error=ClientDisconnected())
         return self._future.done()
 
     def join(self, other: "Job") -> bool:
         """Let another request wait for this job, unless it has failed."""
-        if self._future.done():
-            return self._future.result()[1] is None
-        self.is_disconnected += other.is_disconnected
-        return True
+        with self._lock:  # A job that is found stale meanwhile is not joined.
+            if self._future.done():
+                return self._future.result()[1] is None
+            self.is_disconnected += other.is_disconnected
+            self.deadline = max(self.deadline, other.deadline)
+            return True
 
     def time_left(self) -> float:
         return max(0.0, self.deadline - time.monotonic())

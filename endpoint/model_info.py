@@ -122,6 +122,7 @@ def check_class(model_class: type) -> None:
         if not callable(getattr(model_class, method, None)):
             refuse(f"there is no method {method}(self, {argument}).")
     names = {name.lower(): name for name in ModelInfo.model_fields if len(name) > 4}
+    del names["device"]  # The server sets it.
     for own in vars(model_class):
         close = get_close_matches(own.lower(), names, n=1, cutoff=0.85)
         if close and own not in names.values():

@@ -75,7 +75,8 @@ def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
     if drawing and kind == PNG:
         return to_answer(drawing)
     answer = to_answer(model.encode(output))
-    return answer | {"image": drawing} if drawing else answer  # The page shows both.
+    name = "drawing" if "image" in answer else "image"
+    return answer | {name: drawing} if drawing else answer  # The page shows both.
 
 
 def to_answer(encoded: Any) -> dict[str, Any]:
@@ -87,7 +88,10 @@ def to_answer(encoded: Any) -> dict[str, Any]:
 def respond(answers: Sequence[Answer]) -> Response:
     """Write the answers, in the order of the uploads, as the client accepts them."""
     values = [v for each in answers if isinstance(each, dict) for v in each.values()]
-    files = {kind: v for v in reversed(values) if (kind := media_type(v))}
+    files: dict[str, Any] = {}
+    for value in values:
+        if kind := media_type(value):
+            files.setdefault(kind, value)  # the first of each type
     # An answer that begins with a file is sent as that file, unless JSON is accepted.
     begins = any(media_type(first_value(each)) for each in answers)
     kinds = [*files, JSON, HTML, TEXT] if begins else [TEXT, JSON, HTML, *files]

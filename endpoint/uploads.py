@@ -1,6 +1,7 @@
 """An HTTP request to its uploads, whichever way they were sent."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,26 +10,31 @@ from typing import IO, Any
 import flask
 from pydantic import BaseModel
 from pydantic_core import core_schema
-from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import RequestEntityTooLarge, abort
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, abort
 from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request
 
 from endpoint.fields import Values, parse_fields
-from endpoint.files import OCTETS, File, from_base64, guess_media_type, json_turn
+from endpoint.files import OCTETS, File, from_base64, guess_media_type, parsing_lock
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
-MAX_JSON_COMMAS = 10_000  # Base64 has none: more would be a flood of small objects.
+MAX_JSON_COMMAS = 10_000  # More could be a flood of small objects.
+# A form that holds a text. Parsing it would take long for a text that is no form.
+TEXT_FORM = re.compile(rb"(\w+=[^&]*&)*text=")
+
+
+def never_raise() -> None:
+    """Do nothing. The cache can pickle this function, but no lambda."""
 
 
 @dataclass(frozen=True)
 class Upload(File):
     """One file or text, and the fields that were sent with it."""
 
-    fields: Any = None  # an instance of the model's class Fields
+    fields: Any = None  # an instance of the model's class Fields; a dict in an example
     route: str = ""  # what follows /predict/ in the URL
-    check: Callable[[], None] = lambda: None  # an HTTP error once nobody waits
+    check: Callable[[], None] = never_raise  # an HTTP error once no client waits
 
     @classmethod
     def from_file(cls, path: str | Path, **fields: Any) -> "Upload":
@@ -76,7 +82,7 @@ def parse_uploads(
     request: Request, accepts: str, fields: type[BaseModel], route: str = ""
 ) -> list[Upload]:
     """Return the request's uploads in order; 400 without one, 413 over a limit."""
-    kind, inputs, others = accepts.partition("/")[0], [], MultiDict[str, Any]()
+    kind, inputs, others = accepts.partition("/")[0], [], Values()
     for name, value in read_values(request, kind).items(True):
         is_file = isinstance(value, Upload) and name not in fields.model_fields
         if name not in (kind, "file") and not is_file:
@@ -111,7 +117,7 @@ def read_values(request: Request, kind: str) -> Values:
         for name, value in parse_json(request, data).items():
             is_several = isinstance(value, list) and name in (kind, "file")
             values.setlist(name, value if is_several else [value])
-    elif kind == "text" and data.startswith(b"text=") and request.form:
+    elif kind == "text" and TEXT_FORM.match(data) and request.form:
         values.update(request.form)  # curl --data-urlencode text=...
     elif data:  # curl --data-binary labels any file as a urlencoded form.
         values.add("file", Upload(data, request.mimetype or OCTETS))
@@ -129,24 +135,27 @@ def read_body(request: Request) -> bytes:
         elif not is_form and len(data) < request.content_length:
             raise EOFError
     except RequestEntityTooLarge:
-        size, files = request.max_content_length, request.max_form_parts
-        abort(413, f"A request holds at most {size:,} bytes and {files} files.")
+        size, text = request.max_content_length, request.max_form_memory_size
+        limits = f"{size:,} bytes, and in a form {request.max_form_parts} files"
+        abort(413, f"A request holds at most {limits} and {text:,} bytes of text.")
     except MemoryError:
         raise
-    except Exception:  # Servers raise their own where a client misbehaves.
+    except Exception:  # Each server has its own for a body that is cut off.
         abort(400, "The request body is truncated or malformed.")
-    request.environ.get("endpoint.body_received", bool)()
+    if tell_server := request.environ.get("endpoint.body_received"):
+        tell_server()
     return data
 
 
 def parse_json(request: Request, data: bytes) -> dict[str, Any]:
-    """Return the JSON object of the body, {} where it holds none."""
+    """Return the JSON object of the body, {} where it holds another value."""
+    if data.count(b",") > MAX_JSON_COMMAS:
+        abort(413, f"JSON holds at most {MAX_JSON_COMMAS:,} commas: send less at once.")
     try:
-        is_flood = data.count(b",") > MAX_JSON_COMMAS
-        with json_turn:
-            body = None if is_flood else request.get_json(silent=True)
-    except RecursionError:
-        body = None
+        with parsing_lock:
+            body = request.get_json()
+    except (BadRequest, RecursionError):
+        abort(400, "The JSON is malformed.")
     return body if isinstance(body, dict) else {}
 
 
@@ -155,10 +164,11 @@ def to_upload(value: Any, kind: str = "") -> Upload:
     if isinstance(value, Upload):
         return value
     if not isinstance(value, str):
-        raise ValueError("is neither a text nor a list of texts")
+        raise ValueError("is not a string")
     if kind == "text":
         return Upload(value.encode("utf-8", "surrogatepass"), "text/plain")
     try:
-        return Upload(**vars(from_base64(value)))
+        file = from_base64(value)
+        return Upload(file.data, file.media_type)
     except ValueError:
         raise ValueError("is not valid base64, nor a data: URI of it") from None

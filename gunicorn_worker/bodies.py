@@ -20,8 +20,9 @@ def reserve_memory(environ: dict[str, Any], max_body: int = MEMORY) -> Iterator[
     wait for up to WAIT_SECONDS.
     """
     global _used
-    chunked = "HTTP_TRANSFER_ENCODING" in environ
-    size = MEMORY // 16 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
+    size = int(environ.get("CONTENT_LENGTH") or 0)
+    if "HTTP_TRANSFER_ENCODING" in environ:
+        size = min(MEMORY // 16, max_body)  # a guess: it has no length
     size = min(size, MEMORY) if SMALL_BODY < size <= max_body else 0
     with _changed:
         is_free = _changed.wait_for(lambda: _used + size <= MEMORY, WAIT_SECONDS)

@@ -25,8 +25,9 @@ def make_folder() -> None:
     for parent in (memory(), None):
         with contextlib.suppress(OSError):
             os.environ[FOLDER] = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
-            return _reserve_space()
-    os.environ.pop(FOLDER, None)
+            _reserve_space()
+            return
+        remove_folder()
 
 
 def start_worker() -> str:
@@ -52,7 +53,7 @@ def end_worker(process: int) -> None:
 
 def remove_folder() -> None:
     if FOLDER in os.environ:
-        shutil.rmtree(os.environ[FOLDER], ignore_errors=True)
+        shutil.rmtree(os.environ.pop(FOLDER), ignore_errors=True)
 
 
 def _reserve_space() -> None:
@@ -60,7 +61,7 @@ def _reserve_space() -> None:
 
     prometheus_client maps them into memory, where a full disk would end the process.
     """
-    names = ("counter", "histogram", "gauge_livesum")
+    names = ("counter", "histogram", "gauge_livesum", "gauge_mostrecent")
     paths = [f"{os.environ[FOLDER]}/{name}_{os.getpid()}.db" for name in names]
     try:
         for path in paths:

@@ -12,13 +12,14 @@ from endpoint.settings import EXIT_BOOT_FAILED
 from gunicorn_worker.gthread import TimeoutThreadWorker, delay_refusals
 
 RETRY_SECONDS = 10.0  # before the next attempt to load a model that was loaded before
-# Shared by all workers, which are forked after this import: whether each of them is
-# ready, by its number; whether any of them ever was, and whether one ends the server.
-ready, was_ready, ends_server = mmap.mmap(-1, 4096), mmap.mmap(-1, 1), mmap.mmap(-1, 1)
+# Bytes that all workers share, because they are forked after this import.
+ready = mmap.mmap(-1, 4096)  # number n is 1 while worker n is ready
+was_ready = mmap.mmap(-1, 1)  # 1 once any worker was ready
+ends_server = mmap.mmap(-1, 1)  # 1 once a worker has exited with EXIT_BOOT_FAILED
 
 
 class EndpointWorker(TimeoutThreadWorker):
-    """A worker that leaves new connections to the others while only they are ready."""
+    """A worker that accepts no connections while it is not ready and others are."""
 
     number = 0  # gunicorn.conf.py numbers the workers.
     batcher: Any = None
@@ -41,7 +42,7 @@ class EndpointWorker(TimeoutThreadWorker):
         self.set_accept_enabled(self.nr_conns < self.worker_connections)
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
-        may_accept = ready[self.number] or not any(ready[:])
+        may_accept = self.alive and (ready[self.number] or not any(ready[:]))
         super().set_accept_enabled(bool(enabled and may_accept))
 
 

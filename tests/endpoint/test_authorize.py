@@ -30,6 +30,17 @@ def test_api_key_is_required_if_it_is_set(monkeypatch):
     assert "12345" not in responses[0].text
 
 
+@pytest.mark.attack(5)
+@pytest.mark.parametrize("key", ["a=b", "a=b==", "a,b=c", "="])
+def test_key_may_contain_equal_signs(monkeypatch, key):
+    monkeypatch.setenv("ENDPOINT_API_KEY", key)
+    client = ready(create_app(FAKE_MODEL)).test_client()
+    for headers in ({"Authorization": f"bearer {key}"}, {"X-API-Key": key}):
+        assert client.post("/", data=IMAGE, headers=headers).status_code == 200
+    other = {"Authorization": f"Token {key}"}
+    assert client.post("/", data=IMAGE, headers=other).status_code == 401
+
+
 CROSS_SITE = [
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "cross-site", "Origin": "http://localhost"},

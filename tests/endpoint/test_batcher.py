@@ -261,6 +261,13 @@ def test_queue_that_would_take_longer_than_the_deadline_refuses(batcher, model):
     assert refusal.value.retry_after == 1.2 * batcher.deadline
 
 
+def test_input_whose_slot_was_just_taken_is_told_that_the_queue_is_full(
+    batcher, monkeypatch
+):
+    monkeypatch.setattr(batcher.queue, "reserve", lambda timeout: False)
+    assert outcome(batcher.submit("late")) is QueueFull
+
+
 def test_later_file_of_a_request_waits_for_a_slot(model):
     batcher = started(model, queue=1)
     blocked(batcher, model)

@@ -23,6 +23,7 @@ class Echo:
         tone: str = "kind"
         token: SecretStr | None = None
         mask: Upload | None = None
+        masks: list[Upload] = []
 
     def __init__(self, device):
         self.runs, self.gate = 0, threading.Event()
@@ -130,6 +131,15 @@ def test_job_is_dropped_only_when_all_its_clients_have_left():
     assert cache.find(Upload(b"a"), "m@1", third) is third  # The first has failed.
 
 
+def test_job_lasts_as_long_as_its_last_client_waits():
+    cache = Cache(3)
+    first, second = (Job(time.monotonic() + seconds) for seconds in (0.05, 30))
+    cache.find(Upload(b"a"), "m@1", first)
+    assert cache.find(Upload(b"a"), "m@1", second) is first
+    threading.Timer(0.2, first.finish, ["output"]).start()
+    assert first.result() == "output"
+
+
 @pytest.mark.parametrize(
     "other, version",
     [
@@ -139,6 +149,7 @@ def test_job_is_dropped_only_when_all_its_clients_have_left():
         (Upload(b"a"), "m@2"),
         (Upload(b"a", fields=Echo.Fields(token="1")), "m@1"),
         (Upload(b"a", fields=Echo.Fields(mask=Upload(b"1"))), "m@1"),
+        (Upload(b"a", fields=Echo.Fields(masks=[Upload(b"1")])), "m@1"),
     ],
 )
 def test_digest_differs_where_the_answer_may(other, version):

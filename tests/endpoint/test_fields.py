@@ -25,9 +25,11 @@ class Kinds(BaseModel):
     scale: float = 1.0
     tone: Tone = Tone.KIND
     size: Literal["small", "large"] = "small"
+    choice: Literal[1, 2] | None = None
     is_loud: bool = False
     labels: list[str] = Field(["a dog"], max_length=3)
     sizes: list[int] = []
+    weights: list[float] = []
     token: SecretStr | None = None
     limit: int | None = None
     part: Part | None = None
@@ -61,6 +63,9 @@ def parse(**sent: object) -> BaseModel:
         ("share", "0.25", 0.25),
         ("tone", "plain", Tone.PLAIN),
         ("size", "large", "large"),
+        ("choice", "2", 2),
+        ("choice", 1, 1),
+        ("choice", "", None),
         *(("is_loud", yes, True) for yes in ("true", "on", "1", "yes", True)),
         ("is_loud", ["false", "true"], True),
         ("is_loud", "false", False),
@@ -95,6 +100,8 @@ def test_secret_is_not_shown():
         ("share", "1", "share should be less than 1."),
         ("scale", "nan", "scale should be a finite number."),
         ("scale", float("inf"), "scale should be a finite number."),
+        ("weights", "1,nan", "weights should be a finite number."),
+        ("choice", "3", "choice should be 1 or 2."),
         ("tone", "rude", "tone should be 'kind' or 'plain'."),
         ("size", "huge", "size should be 'small' or 'large'."),
         ("is_loud", "maybe", "is_loud should be a valid boolean"),

@@ -52,3 +52,9 @@ def test_other_text_is_no_file(text):
 def test_other_value_is_no_file():
     with pytest.raises(TypeError, match="A value of type set is not JSON."):
         data_uri({1})
+
+
+@pytest.mark.parametrize("kind", ["\ud800", "é", "a/b\n"])
+def test_media_type_that_is_not_printable_ascii_is_refused(kind):
+    with pytest.raises(ValueError):
+        from_base64(f"data:{kind};base64,AAAA")

@@ -92,6 +92,15 @@ def test_time_in_each_stage_is_recorded(monkeypatch):
     assert job.time_left() == 200 - 112
 
 
+def test_time_of_the_last_stage_is_recorded_before_the_output_is_there():
+    job = make_job()
+    job.enter("predict")
+    seen = []
+    job._future.add_done_callback(lambda future: seen.append("predict" in job.timings))
+    job.finish("output")
+    assert seen == [True]
+
+
 def test_job_past_its_deadline_is_stale():
     job = Job(time.monotonic() - 1)
     assert job.finish_if_stale()

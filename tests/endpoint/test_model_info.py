@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from endpoint.fields import NoFields
-from endpoint.model_info import ModelInfo, load_model
+from endpoint.model_info import ModelInfo, check_class, load_model
 from endpoint.uploads import Upload
 
 PLAIN = """
@@ -133,3 +133,11 @@ def test_module_that_cannot_be_loaded_is_a_sentence(module, reason):
 def test_error_of_the_model_file_keeps_its_traceback(model_file):
     with pytest.raises(ModuleNotFoundError, match="missing_package"):
         load_model(model_file("import missing_package").stem, "cpu")
+
+
+def test_attribute_that_resembles_one_of_the_server_is_allowed():
+    class Own:
+        devices = 2
+        decode = predict = encode = print
+
+    check_class(Own)

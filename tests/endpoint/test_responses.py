@@ -13,6 +13,7 @@ from PIL import Image
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 
 from endpoint import job_queue, responses
+from endpoint.files import File
 from model_helpers.image import decode_image
 from tests.support.apps import app_for, ready
 from tests.support.images import make_form, make_image
@@ -247,3 +248,25 @@ def test_answer_named_error_is_an_answer_in_every_format(odd):
         response = odd.post("/", headers=headers, **make_form(make_image()))
         assert response.status_code == 200
     assert odd.post("/", **make_form(make_image())).text == "nan\n"
+
+
+class Speech(Negative):
+    """A model that answers with sound and a plot, and with an image that it draws."""
+
+    def encode(self, image):
+        return {"speech": File(b"RIFF", "audio/wav"), "image": image, "more": image}
+
+    def draw(self, image):
+        return image
+
+
+def test_first_file_of_an_answer_is_sent():
+    speech = ready(app_for(Speech)).test_client()
+    response = speech.post("/", **make_form(make_image()))
+    assert (response.mimetype, response.data) == ("audio/wav", b"RIFF")
+
+
+def test_drawing_does_not_replace_an_image_of_the_answer():
+    speech = ready(app_for(Speech)).test_client()
+    page = speech.post("/", headers=BROWSER, **make_form(make_image())).text
+    assert len(re.findall(DRAWING, page)) == 3

@@ -73,9 +73,18 @@ def test_other_values_become_fields_of_a_text():
     body = {"text": "word", "b": 2}
     (upload,) = parse("text/plain", Several, query_string="a=3", json=body)
     assert (upload.data, upload.fields) == (b"word", Several(a=3, b=2))
-    form = {"data": "text=word&b=2", "content_type": URLENCODED}
-    (upload,) = parse("text/plain", Several, query_string="a=3", **form)
-    assert (upload.data, upload.fields) == (b"word", Several(a=3, b=2))
+    for data in ("text=word&b=2", "b=2&text=word"):
+        form = {"data": data, "content_type": URLENCODED}
+        (upload,) = parse("text/plain", Several, query_string="a=3", **form)
+        assert (upload.data, upload.fields) == (b"word", Several(a=3, b=2))
+
+
+@pytest.mark.parametrize(
+    "text", ["a=3", "Q&A", "see &text=1", "a b=1&text=2", "&text="]
+)
+def test_text_that_is_no_form_is_taken_whole(text):
+    (upload,) = parse("text/plain", Several, data=text, content_type=URLENCODED)
+    assert upload.data == text.encode()
 
 
 @pytest.mark.parametrize("kind", ["text", "image"])
@@ -102,6 +111,8 @@ def test_file_of_a_field_is_no_upload_of_its_own():
     assert upload.fields.mask is None
     status, sentence = refusal(parse, fields=Masked, json=body | {"mask": "?"})
     assert (status, sentence[:26]) == (400, "mask is not valid base64, ")
+    status, sentence = refusal(parse, fields=Masked, json=body | {"mask": ["QUJD"]})
+    assert (status, sentence) == (400, "mask is not a string.")
 
 
 def test_media_type_is_the_one_that_was_sent():
@@ -134,7 +145,7 @@ CURL = "curl -F file=@image.jpg"
         ({"data": {"note": "hello"}, "content_type": FORM}, CURL),
         ({"data": {"file": "x.jpg"}, "content_type": FORM}, "an @ is missing"),
         ({"json": [BASE64]}, '{"image": "<base64>"}'),
-        ({"json": {"image": 5}}, '{"image": "<base64>"}'),
+        ({"json": {"image": 5}}, '"image" is not a string. Send a file'),
         ({"json": {"image": "not base64!"}}, "base64"),
         ({"json": {"image": "data:image/svg+xml,<svg/>"}}, "data: URI"),
     ),
@@ -147,14 +158,16 @@ def test_request_without_an_image_is_refused_with_what_to_send(sent, advice):
 
 @pytest.mark.parametrize("body", (b"[" * 50_000, b"{", b'{"a": ' + b"9" * 5000 + b"}"))
 def test_unreadable_json_is_refused(body):
-    assert refusal(parse, data=body, content_type=JSON)[0] == 400
+    status, sentence = refusal(parse, data=body, content_type=JSON)
+    assert (status, sentence) == (400, "The JSON is malformed.")
 
 
 @pytest.mark.attack(10)
 def test_json_with_thousands_of_values_is_not_parsed(monkeypatch):
     monkeypatch.setattr(LimitedRequest, "get_json", None)
     flood = b'{"image": [' + b"0," * 20_000 + b"0]}"
-    assert refusal(parse, data=flood, content_type=JSON)[0] == 400
+    status, sentence = refusal(parse, data=flood, content_type=JSON)
+    assert status == 413 and "at most 10,000 commas" in sentence
 
 
 def test_body_over_the_limit_is_refused_with_and_without_a_declared_length():
@@ -176,6 +189,12 @@ def test_form_with_too_many_parts_is_refused():
     files = [(io.BytesIO(b"."), "x.jpg")] * 11
     status, sentence = refusal(parse, data={"file": files})
     assert (status, "10 files" in sentence) == (413, True)
+
+
+def test_form_with_too_much_text_is_refused():
+    form = {"data": {"text": "a" * 50_001}, "content_type": FORM}
+    status, sentence = refusal(parse, "text/plain", **form)
+    assert (status, "50,000 bytes of text" in sentence) == (413, True)
 
 
 @pytest.mark.parametrize("is_terminated", (False, True))

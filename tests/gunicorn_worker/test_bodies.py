@@ -70,3 +70,9 @@ def test_chunked_body_counts_although_its_size_is_unknown(monkeypatch):
     monkeypatch.setattr(bodies, "MEMORY", 320)  # 20 for a chunked body
     with body(310, 320):
         assert not has_memory(0, 320, HTTP_TRANSFER_ENCODING="chunked")
+
+
+def test_chunked_body_counts_where_uploads_are_small(monkeypatch):
+    monkeypatch.setattr(bodies, "MEMORY", 320)  # 20 for a chunked body
+    with body(310, 320):
+        assert not has_memory(0, 12, HTTP_TRANSFER_ENCODING="chunked")

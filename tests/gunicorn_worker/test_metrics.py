@@ -3,11 +3,14 @@
 import os
 import resource
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
+from prometheus_client import Gauge
 
-from endpoint import responses
+from endpoint import responses, telemetry
+from endpoint.gpu import gpu_memory
 from gunicorn_worker import metrics
 from tests.stress.process import worker_pid
 from tests.support.apps import FAKE_MODEL, wait_until
@@ -41,11 +44,25 @@ def test_metrics_are_on_disk_where_memory_is_not_writable(unwritable_memory, gun
 @pytest.mark.attack(8)
 def test_files_of_a_process_are_reserved(gunicorn):
     files = sorted(Path(os.environ[METRICS]).iterdir())
-    names = [
-        f"{kind}_{os.getpid()}.db" for kind in ("counter", "gauge_livesum", "histogram")
-    ]
-    assert [file.name for file in files] == names
+    kinds = ("counter", "gauge_livesum", "gauge_mostrecent", "histogram")
+    assert [file.name for file in files] == [f"{k}_{os.getpid()}.db" for k in kinds]
+    declared = [each for each in vars(telemetry).values() if isinstance(each, Gauge)]
+    modes = {each._multiprocess_mode for each in (*declared, gpu_memory)}
+    assert {f"gauge_{mode}" for mode in modes} <= set(kinds)
     assert all(file.stat().st_blocks * 512 >= metrics.FILE_BYTES for file in files)
+
+
+@pytest.mark.attack(8)
+def test_folder_without_space_is_removed(tmp_path, monkeypatch):
+    def fail():
+        raise OSError("No space left on device")
+
+    monkeypatch.setenv(METRICS, "")
+    monkeypatch.setattr(metrics, "_reserve_space", fail)
+    monkeypatch.setattr(metrics, "memory", lambda: tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    metrics.make_folder()
+    assert METRICS not in os.environ and list(tmp_path.iterdir()) == []
 
 
 def test_folder_of_metrics_is_kept_by_a_reload(gunicorn):

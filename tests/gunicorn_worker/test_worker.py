@@ -62,6 +62,15 @@ def test_worker_that_ends_is_not_ready_for_the_others(worker):
     assert module.ready[0] == 0 and module.was_ready[0] == 1
 
 
+def test_worker_that_ends_accepts_no_more(worker):
+    worker.batcher.state = "ready"
+    worker.murder_pending()
+    worker.alive = False
+    worker.set_accept_enabled(False)  # as gunicorn does at SIGTERM
+    worker.murder_pending()
+    assert worker._accepting is False
+
+
 def test_flag_of_a_worker_that_was_killed_is_cleared(gunicorn):
     gunicorn["ready"][3] = 1
     gunicorn["child_exit"](None, SimpleNamespace(number=3, pid=1))

@@ -15,6 +15,7 @@ from endpoint.uploads import Upload, parse_uploads
 
 class LimitedRequest(Request):
     max_content_length = 100_000
+    max_form_memory_size = 50_000
     max_form_parts = 10
 
 
