@@ -38,7 +38,7 @@ graceful_timeout = int(settings.deadline) + 5
 # Proxies keep connections for 60 s; they should be the first to close.
 keepalive = 75
 # A heartbeat file on a disk can block; one in memory cannot.
-worker_tmp_dir = metrics.memory()
+worker_tmp_dir = metrics.memory_folder()
 # The control socket needs a home directory, which a container may lack.
 control_socket_disable = True
 # The endpoint logs each request itself, with its timings and its batch.

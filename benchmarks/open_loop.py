@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks import images, load, machine
 from benchmarks.measurements import RESULTS, write
 from benchmarks.servers import Server, ServerFailed, missing_package
-from model_helpers.network import fast_dtype
+from model_helpers.pretrained import fast_dtype
 from model_helpers.weights import BUNDLED
 
 OURS = ("ours", "ours-no-delay")

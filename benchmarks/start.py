@@ -23,7 +23,7 @@ from tests.support.server import ROOT, free_port
 SCRIPT = """
 import sys
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
-from model_helpers.network import fast_dtype
+from model_helpers.pretrained import fast_dtype
 AutoTokenizer.from_pretrained(sys.argv[1])
 dtype = fast_dtype("cpu")
 VisionEncoderDecoderModel.from_pretrained(sys.argv[1], dtype=dtype)

@@ -11,10 +11,10 @@ from werkzeug.serving import is_running_from_reloader
 from endpoint.app import routes
 from endpoint.batcher import Batcher
 from endpoint.commands import Commands
+from endpoint.log_format import configure_logging
 from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import error_response
 from endpoint.settings import read_settings
-from endpoint.telemetry import configure_logging
 from endpoint.uploads import InMemoryRequest
 
 

@@ -131,8 +131,7 @@ def add_headers_and_log(response: Response) -> Response:
     response.headers["X-Model"] = quote(batcher().info.version, safe="/@:.-_ ")
     response.headers["Content-Security-Policy"] = responses.CONTENT_SECURITY_POLICY
     response.vary.add("Accept")
-    telemetry.requests.labels(response.status_code).inc()
-    telemetry.log_request(
+    telemetry.record_request(
         {
             "id": g.request_id,
             # At a unix socket only the proxy knows the client's address.

@@ -52,7 +52,7 @@ class Runner:
         self._oom_limit, self._oom_until = 1, 0.0
 
     def run_next_batch(self, model: Model) -> None:
-        """Wait for jobs and finish a batch of them; raise ModelFailed."""
+        """Wait for jobs and finish a batch of them, or raise ModelFailed."""
         is_oom = time.monotonic() < self._oom_until
         limit = self._oom_limit if is_oom else self.max_batch
         delay = min(self.seconds_per_input, self.max_delay)
@@ -72,7 +72,8 @@ class Runner:
             return
         if len(batch) == 1:
             self._predict_example(model, message)
-            return batch[0].finish(error=job_queue.PredictionFailed())
+            batch[0].finish(error=job_queue.PredictionFailed())
+            return
         half, is_oom = len(batch) // 2, bool(OUT_OF_MEMORY.search(message))
         log.warning("A batch of %d is split in half after: %s", len(batch), message)
         telemetry.batch_splits.labels("memory" if is_oom else "error").inc()
@@ -118,7 +119,7 @@ class Runner:
 
 
 class Batcher:
-    """Own the model: load it, run it in batches, know whether it works."""
+    """Load the model, run it in batches on one thread, and report its health."""
 
     def __init__(
         self,
@@ -164,7 +165,7 @@ class Batcher:
             return job_queue.QueueFull("The queue is full", math.ceil(seconds) or 1)
         return None
 
-    def submit(self, upload: Any, job: Job | None = None, wait: bool = False) -> Job:
+    def submit(self, upload: Upload, job: Job | None = None, wait: bool = False) -> Job:
         """Decode an upload in this thread and queue it; `wait` while it is full."""
         job = job or Job(time.monotonic() + self.deadline)
         if self.cache:
@@ -187,12 +188,10 @@ class Batcher:
             job.finish(error=job_queue.NotReady(self.reason))
         return job
 
-    def _decode(self, upload: Any, job: Job) -> None:
+    def _decode(self, upload: Upload, job: Job) -> None:
         job.check()
         job.enter("decode")
-        if isinstance(upload, Upload):
-            upload = replace(upload, check=job.check)
-        job.input = self.model.decode(upload)
+        job.input = self.model.decode(replace(upload, check=job.check))
         job.key = self.info.batch_key(job.input)
 
     def _run(self) -> None:
@@ -204,8 +203,8 @@ class Batcher:
                 self.runner.run_next_batch(self.model)
         except ModelFailed as error:
             self._abort(*error.args)
-        except (SystemExit, WrongModel) as sentence:
-            self._abort(reason, sentence, status)
+        except (SystemExit, WrongModel) as error:
+            self._abort(reason, error, status)
         except BaseException as error:
             log.exception("The model's own error:")
             self._abort(reason, repr(error), status)

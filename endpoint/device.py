@@ -14,7 +14,7 @@ GPU_FILES = ("/dev/nvidiactl", "/dev/dxg")
 def find_device(wanted: str = "") -> str:
     """Return the wanted device, else "cuda" where there is a GPU, else "cpu".
 
-    A GPU that is wanted or connected, and cannot be used, is a SystemExit.
+    Raise SystemExit if a GPU is wanted or connected and cannot be used.
     """
     gpus, problem = (0, "") if wanted in ("cpu", "mps") else count_gpus()
     if wanted.startswith("cuda") and int(wanted[5:] or 0) >= gpus:

@@ -50,7 +50,7 @@ def types_of(schema: Schema) -> set[str]:
 
 
 def parse_fields(fields: type[BaseModel], values: Values) -> BaseModel:
-    """Return the checked fields; a wrong value is a 400 that says what is allowed."""
+    """Return the checked fields, or raise a 400 that says what is allowed."""
     known = schemas(fields)
     given = {}
     for name, sent in values.lists():

@@ -17,7 +17,7 @@ FATAL_WORDS = re.compile(
 )
 gpu_memory = Gauge(
     "endpoint_gpu_memory_bytes",
-    "Memory of a GPU: that in use, and in total.",
+    "Memory of a GPU, used and total.",
     ["device", "gpu", "part"],
     multiprocess_mode="mostrecent",
 )
@@ -30,9 +30,9 @@ def is_fatal(error: BaseException) -> bool:
 
 
 def gpu_status(device: str | None) -> dict[str, Any]:
-    """Return a GPU's name, and its memory in use and in all in bytes, as torch knows.
+    """Return a GPU's name, its used memory and its total memory in bytes.
 
-    It is empty for other devices, and for models that do not use torch.
+    torch reports them: the dict is empty for other devices and without torch.
     """
     torch = sys.modules.get("torch")
     if torch is None or not (device or "").startswith("cuda"):

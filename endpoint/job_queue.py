@@ -113,7 +113,7 @@ class Job:
 
 
 class JobQueue:
-    """Jobs that are decoded or wait; each holds one of `size` slots until its batch."""
+    """Jobs being decoded or waiting; each holds one of `size` slots until its batch."""
 
     def __init__(self, size: int) -> None:
         self.size, self.pending = size, 0  # slots, and those in use
@@ -142,31 +142,34 @@ class JobQueue:
         """
         with self._changed:
             self._changed.wait_for(lambda: self._waiting)
-            arrived = 0
-            while arrived < len(self._waiting) < min(expected, limit):
-                arrived = len(self._waiting)
-                self._changed.wait_for(lambda: len(self._waiting) > arrived, max_delay)
+            while (count := len(self._waiting)) < min(expected, limit):
+                has_more = self._changed.wait_for(
+                    lambda: len(self._waiting) > count, max_delay
+                )
+                if not has_more:
+                    break
             waiting = [job for job in self._waiting if not job.finish_if_stale()]
             batch = [job for job in waiting if job.key == waiting[0].key][:limit]
             for job in batch:
                 job.enter("predict")
             taken = set(batch)
-            self._keep([job for job in waiting if job not in taken])
+            self._replace([job for job in waiting if job not in taken])
             return batch
 
     def drain(self) -> list[Job]:
         """Remove and return all jobs that wait."""
         with self._changed:
-            return self._keep([])
+            return self._replace([])
 
-    def _keep(self, left: list[Job]) -> list[Job]:
-        before, self._waiting = self._waiting, left
-        self.use_slots(len(left) - len(before))
+    def _replace(self, waiting: list[Job]) -> list[Job]:
+        """Set the jobs that wait; return those that waited before."""
+        before, self._waiting = self._waiting, waiting
+        self.use_slots(len(waiting) - len(before))
         return before
 
     def use_slots(self, count: int) -> None:
         with self._changed:
             self.pending += count
             telemetry.queue_size.set(self.pending)
-            if count < 0:  # Threads wait only for free slots.
+            if count < 0:  # reserve() waits only for free slots.
                 self._changed.notify_all()

@@ -6,7 +6,7 @@ from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import fast_dtype, load
+from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
 from vit_gpt2.beam_search import build_captioner
 
@@ -26,7 +26,7 @@ class Model:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         dtype = fast_dtype(device)
-        network = load(VisionEncoderDecoderModel, folder, device, dtype=dtype)
+        network = load_network(VisionEncoderDecoderModel, folder, device, dtype)
         self.search = build_captioner(network, NUM_BEAMS, MAX_LENGTH, self.max_batch)
         self.details = self.search.details  # for GET /health
 

@@ -133,7 +133,7 @@ def check_class(model_class: type) -> None:
 def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:
     """Load the class Model of a module onto a device; "" finds one.
 
-    A file that cannot be used is a SystemExit with a sentence.
+    Raise SystemExit with a sentence if the file cannot be used.
     """
     device = find_device(device)
     try:

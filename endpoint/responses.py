@@ -30,7 +30,7 @@ CONTENT_SECURITY_POLICY = (
 
 
 def to_http_error(error: Exception) -> HTTPException:
-    """Return the HTTP error for an error; an unexpected one is logged and a 500."""
+    """Return the HTTP error for an error; log an unexpected one, which is a 500."""
     try:
         match error:
             case exceptions.SecurityError():
@@ -93,8 +93,8 @@ def respond(answers: Sequence[Answer]) -> Response:
         if kind := media_type(value):
             files.setdefault(kind, value)  # the first of each type
     # An answer that begins with a file is sent as that file, unless JSON is accepted.
-    begins = any(media_type(first_value(each)) for each in answers)
-    kinds = [*files, JSON, HTML, TEXT] if begins else [TEXT, JSON, HTML, *files]
+    is_file = any(media_type(first_value(each)) for each in answers)
+    kinds = [*files, JSON, HTML, TEXT] if is_file else [TEXT, JSON, HTML, *files]
     kind = request.accept_mimetypes.best_match(kinds, default=kinds[0])
     if kind == HTML:
         return Response(render_page(answers), mimetype=HTML)

@@ -52,7 +52,9 @@ def read_settings() -> Settings:
         name = str(invalid.errors()[0]["loc"][0])
         field = Settings.model_fields[name]
         kind = "a number" if field.annotation is float else "a whole number"
-        bounds = "{} from {.ge:,} to {.le:,}".format
-        allowed = field.description or bounds(kind, *field.metadata)
+        allowed = field.description
+        if not allowed:
+            lowest, highest = field.metadata
+            allowed = f"{kind} from {lowest.ge:,} to {highest.le:,}"
         print(f"ENDPOINT_{name.upper()} must be {allowed}.", file=sys.stderr)
         sys.exit(EXIT_BOOT_FAILED)

@@ -24,8 +24,8 @@ MAX_JSON_COMMAS = 10_000  # More could be a flood of small objects.
 TEXT_FORM = re.compile(rb"(\w+=[^&]*&)*text=")
 
 
-def never_raise() -> None:
-    """Do nothing. The cache can pickle this function, but no lambda."""
+def do_nothing() -> None:
+    """Have a default that the cache can pickle, unlike a lambda."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Upload(File):
 
     fields: Any = None  # an instance of the model's class Fields; a dict in an example
     route: str = ""  # what follows /predict/ in the URL
-    check: Callable[[], None] = never_raise  # an HTTP error once no client waits
+    check: Callable[[], None] = do_nothing  # an HTTP error once no client waits
 
     @classmethod
     def from_file(cls, path: str | Path, **fields: Any) -> "Upload":
@@ -142,8 +142,7 @@ def read_body(request: Request) -> bytes:
         raise
     except Exception:  # Each server has its own for a body that is cut off.
         abort(400, "The request body is truncated or malformed.")
-    if tell_server := request.environ.get("endpoint.body_received"):
-        tell_server()
+    request.environ.get("endpoint.body_received", do_nothing)()
     return data
 
 

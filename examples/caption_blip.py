@@ -6,7 +6,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGe
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import fast_dtype, load
+from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "Salesforce/blip-image-captioning-base"  # on the hub
@@ -24,7 +24,7 @@ class Model:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
         dtype = fast_dtype(device)
-        self.network = load(BlipForConditionalGeneration, folder, device, dtype=dtype)
+        self.network = load_network(BlipForConditionalGeneration, folder, device, dtype)
 
     def decode(self, upload: Upload) -> np.ndarray:
         image = decode_image(upload)

@@ -6,7 +6,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "google/vit-base-patch16-224"  # on the hub; knows ImageNet's 1000 classes
@@ -20,7 +20,7 @@ class Model:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         # With "pil" the pixels are the same whether or not torchvision is installed.
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = load(AutoModelForImageClassification, folder, device)
+        self.network = load_network(AutoModelForImageClassification, folder, device)
 
     def decode(self, upload: Upload) -> np.ndarray:
         image = decode_image(upload)

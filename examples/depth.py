@@ -9,7 +9,7 @@ from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "depth-anything/Depth-Anything-V2-Small-hf"  # on the hub
@@ -25,7 +25,7 @@ class Model:
         # Squares of one size share a batch; the answer has the shape of the image.
         options = {"backend": "pil", "keep_aspect_ratio": False}
         self.processor = AutoImageProcessor.from_pretrained(folder, **options)
-        self.network = load(AutoModelForDepthEstimation, folder, device)
+        self.network = load_network(AutoModelForDepthEstimation, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple[int, int]]:
         image = decode_image(upload)

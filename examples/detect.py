@@ -7,7 +7,7 @@ from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "PekingU/rtdetr_r50vd"  # on the hub; knows COCO's 80 classes
@@ -19,7 +19,7 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = load(AutoModelForObjectDetection, folder, device)
+        self.network = load_network(AutoModelForObjectDetection, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple, Image.Image]:
         image = decode_image(upload)

@@ -7,7 +7,7 @@ from transformers import AutoImageProcessor, AutoModel
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "facebook/dinov2-small"  # on the hub; its vectors have 384 numbers
@@ -20,7 +20,7 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = load(AutoModel, folder, device)
+        self.network = load_network(AutoModel, folder, device)
 
     def decode(self, upload: Upload) -> np.ndarray:
         size = self.processor.size["shortest_edge"]

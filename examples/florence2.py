@@ -9,7 +9,7 @@ from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import fast_dtype, load
+from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "florence-community/Florence-2-base"  # on the hub
@@ -28,8 +28,8 @@ class Model:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoProcessor.from_pretrained(folder, backend="pil")
         dtype = fast_dtype(device)
-        self.network = load(
-            Florence2ForConditionalGeneration, folder, device, dtype=dtype
+        self.network = load_network(
+            Florence2ForConditionalGeneration, folder, device, dtype
         )
 
     def decode(self, upload: Upload) -> tuple[Image.Image, tuple[int, int], str]:

@@ -5,7 +5,7 @@ from pydantic import BaseModel, Field
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from endpoint.uploads import Upload
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.text import decode_text
 from model_helpers.weights import resolve
 
@@ -24,7 +24,7 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.network = load(AutoModelForSequenceClassification, folder, device)
+        self.network = load_network(AutoModelForSequenceClassification, folder, device)
 
     def decode(self, upload: Upload) -> tuple[str, str]:
         return upload.fields.query, decode_text(upload, MAX_CHARS)

@@ -10,7 +10,7 @@ from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "nvidia/segformer-b0-finetuned-ade-512-512"  # on the hub; 150 classes
@@ -25,7 +25,7 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = load(AutoModelForSemanticSegmentation, folder, device)
+        self.network = load_network(AutoModelForSemanticSegmentation, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple[int, int]]:
         image = decode_image(upload)

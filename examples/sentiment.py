@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from endpoint.uploads import Upload
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.text import decode_text
 from model_helpers.weights import resolve
 
@@ -20,7 +20,7 @@ class Model:
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.network = load(AutoModelForSequenceClassification, folder, device)
+        self.network = load_network(AutoModelForSequenceClassification, folder, device)
 
     def decode(self, upload: Upload) -> str:
         return decode_text(upload, MAX_CHARS)

@@ -10,7 +10,7 @@ from werkzeug.exceptions import abort
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "caidas/swin2SR-classical-sr-x2-64"  # on the hub
@@ -31,7 +31,7 @@ class Model:
 
     def __init__(self, device: str) -> None:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
-        self.network = load(Swin2SRForImageSuperResolution, folder, device)
+        self.network = load_network(Swin2SRForImageSuperResolution, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, tuple[int, int]]:
         image = decode_image(upload)

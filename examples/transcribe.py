@@ -10,7 +10,7 @@ from transformers.utils import logging
 
 from endpoint.uploads import Upload
 from model_helpers.audio import decode_audio
-from model_helpers.network import fast_dtype, load
+from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "openai/whisper-base"  # on the hub; detects the language
@@ -36,8 +36,8 @@ class Model:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.processor = AutoProcessor.from_pretrained(folder)
         dtype = fast_dtype(device)
-        self.network = load(
-            WhisperForConditionalGeneration, folder, device, dtype=dtype
+        self.network = load_network(
+            WhisperForConditionalGeneration, folder, device, dtype
         )
 
     def decode(self, upload: Upload) -> np.ndarray:

@@ -6,7 +6,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import fast_dtype, load
+from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "HuggingFaceTB/SmolVLM-256M-Instruct"  # on the hub
@@ -29,7 +29,7 @@ class Model:
         options = {"backend": "pil", "padding_side": "left"}
         self.processor = AutoProcessor.from_pretrained(folder, **options)
         dtype = fast_dtype(device)
-        self.network = load(AutoModelForImageTextToText, folder, device, dtype=dtype)
+        self.network = load_network(AutoModelForImageTextToText, folder, device, dtype)
 
     def decode(self, upload: Upload) -> tuple:
         content = [{"type": "image"}, {"type": "text", "text": upload.fields.prompt}]

@@ -10,7 +10,7 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from endpoint.uploads import Upload
 from model_helpers.image import decode_image
-from model_helpers.network import load
+from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
 
 CHECKPOINT = "openai/clip-vit-base-patch32"  # on the hub
@@ -29,7 +29,7 @@ class Model:
         self.name, self.revision, folder = resolve(CHECKPOINT, REVISION)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        self.network = load(AutoModel, folder, device)
+        self.network = load_network(AutoModel, folder, device)
 
     def decode(self, upload: Upload) -> tuple[np.ndarray, set[str]]:
         size = self.processor.size["shortest_edge"]

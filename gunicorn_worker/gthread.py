@@ -19,19 +19,19 @@ from gunicorn import util
 from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from endpoint.telemetry import formatter
+from endpoint.log_format import formatter
 from gunicorn_worker.bodies import MEMORY, reserve_memory
 
 # Seconds that a client has in total to send the head of a request, to send its body,
 # to receive the response, and to close a connection that we end.
 HEAD_TIMEOUT, BODY_TIMEOUT, RESPONSE_TIMEOUT, CLOSE_TIMEOUT = 10, 60, 30, 3
-# Seconds between two parts of a body: more than HEAD_TIMEOUT and the second until it is
-# noticed, because gunicorn logs this error with a traceback while it reads a head.
+# Seconds between two parts of a body. It is longer than HEAD_TIMEOUT and the second
+# until that is noticed, because gunicorn logs a traceback if it ends within a head.
 READ_TIMEOUT = 12
 SEND_BUFFER = 1 << 16  # bytes that wait for a client that does not read
 STOP_TIMEOUT = 3  # seconds for any of these while the server stops
 OTHER_FILES = 64  # that a process has open beside its connections
-READING = 0.1  # seconds that a thread may take to read a request that is there
+GRACE = 0.1  # seconds in which a thread reads a request that has arrived
 # A refused request waits for nine times the CPU time that it took, so that a client who
 # sends such requests in a loop takes a tenth of a core.
 REFUSAL_DELAY, MAX_REFUSAL_DELAY = 9, 2.0  # times, seconds
@@ -55,26 +55,27 @@ class Clients:
         return list(self._waiting.items())  # Other threads change it meanwhile.
 
     def wait_for(self, conn: TConn, seconds: float, how: int = socket.SHUT_RD) -> None:
-        self.is_done(conn)  # It moves to the end: the first has waited longest.
+        self.stop_waiting(conn)  # It moves to the end: the first has waited longest.
         self._waiting[conn] = time.monotonic(), seconds, how
 
-    def is_done(self, conn: TConn) -> None:
+    def stop_waiting(self, conn: TConn) -> None:
         self._waiting.pop(conn, None)
         self._ending.discard(conn)
 
     def end(self, conn: TConn, how: int) -> None:
-        """Let the thread see the end of the connection, unless it waits no longer."""
+        """Shut down a socket for which a thread waits, so that its call returns."""
         if self._waiting.pop(conn, None) is None:
-            return self._ending.discard(conn)
+            self._ending.discard(conn)
+            return
         with contextlib.suppress(OSError):
             socket.socket.shutdown(conn.sock, how)  # An SSLSocket's own is not safe.
 
     def end_longest(self, count: int) -> None:
         """End the `count` longest waits, less those that are ending already.
 
-        Those of less than READING seconds are left: their request may have arrived.
+        Those of less than GRACE seconds are left: their request may have arrived.
         """
-        latest = time.monotonic() - READING
+        latest = time.monotonic() - GRACE
         waits = [conn for conn, (since, *_) in self.waits() if since < latest]
         for conn in waits[: max(0, count - len(self._ending))]:
             self._ending.add(conn)  # before its thread may be done
@@ -82,7 +83,7 @@ class Clients:
 
     def end_overdue(self) -> None:
         now = time.monotonic()
-        if now < self._checked + 0.1:  # The events of a rush come first.
+        if now < self._checked + 0.1:  # gunicorn's loop calls this after every event.
             return
         self._checked = now
         for conn, (since, seconds, how) in self.waits():
@@ -166,8 +167,8 @@ class TimeoutThreadWorker(ThreadWorker):
         return missing > 0
 
     def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
-        # A wait that is too short to be ended now will soon be long enough.
-        super().wait_for_and_dispatch_events(READING if self.make_room() else timeout)
+        # Waits under GRACE were left: look again after that time.
+        super().wait_for_and_dispatch_events(GRACE if self.make_room() else timeout)
 
     def handle(self, conn: Any) -> Any:
         self.clients.wait_for(conn, HEAD_TIMEOUT)
@@ -177,8 +178,8 @@ class TimeoutThreadWorker(ThreadWorker):
             keep_alive = False  # No client needs pipelining, and it costs much at once.
         if keep_alive is False:
             self.clients.wait_for(conn, CLOSE_TIMEOUT, socket.SHUT_RDWR)
-            drain(conn.sock)  # gunicorn would wait on the thread that accepts.
-        self.clients.is_done(conn)
+            drain(conn.sock)  # Otherwise gunicorn does it on the thread that accepts.
+        self.clients.stop_waiting(conn)
         return keep_alive
 
     def call_application(
@@ -187,7 +188,7 @@ class TimeoutThreadWorker(ThreadWorker):
         """Call a WSGI application that tells when it has received the body."""
         conn = self.local.conn
         self.clients.wait_for(conn, BODY_TIMEOUT)
-        environ["endpoint.body_received"] = partial(self.clients.is_done, conn)
+        environ["endpoint.body_received"] = partial(self.clients.stop_waiting, conn)
         environ["endpoint.is_disconnected"] = partial(is_disconnected, conn.sock)
 
         def start(*args: Any, **options: Any) -> Any:

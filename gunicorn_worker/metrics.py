@@ -10,7 +10,7 @@ PREFIX = "endpoint-metrics-"
 FILE_BYTES = 1 << 16  # of each of a worker's files, of which it uses about a third
 
 
-def memory() -> str | None:
+def memory_folder() -> str | None:
     """Return a folder that is in memory, if there is one."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
@@ -22,7 +22,7 @@ def make_folder() -> None:
     """
     if PREFIX in os.environ.get(FOLDER, ""):
         return  # after a reload
-    for parent in (memory(), None):
+    for parent in (memory_folder(), None):
         with contextlib.suppress(OSError):
             os.environ[FOLDER] = tempfile.mkdtemp(prefix=PREFIX, dir=parent)
             _reserve_space()

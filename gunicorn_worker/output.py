@@ -7,8 +7,8 @@ import os
 import sys
 import threading
 
+from endpoint.log_format import configure_logging
 from endpoint.settings import Settings, read_settings
-from endpoint.telemetry import configure_logging
 from gunicorn_worker import metrics
 
 

@@ -14,11 +14,11 @@ from model_helpers.slots import TimedBytesIO, small_slots
 
 AUDIO_MAGIC = re.compile(rb"(?s)fLaC|OggS|RIFF....WAVE")  # the first bytes of a file
 MAX_SAMPLE_RATE = 192_000  # Hz
-UNKNOWN_LENGTH = 1 << 62  # frames; what libsndfile reports for a stream
+MAX_KNOWN_FRAMES = 1 << 62  # libsndfile reports a larger number for a stream
 
 
 class TimedAudio(TimedBytesIO):
-    """A file for libsndfile, whose callback no exception can cross."""
+    """A file that ends at its deadline: no exception may pass through libsndfile."""
 
     def readinto(self, buffer: Any) -> int:
         return 0 if self.is_expired() else super().readinto(buffer)
@@ -60,8 +60,8 @@ def _read_mono(recording: Any, max_seconds: float) -> np.ndarray:
         abort(
             413, f"The audio has {rate:,} samples a second, over {MAX_SAMPLE_RATE:,}."
         )
-    is_stream = declared_frames > UNKNOWN_LENGTH
-    recording.seekable = lambda: False  # soundfile seeks after reading; fails at EOF.
+    is_stream = declared_frames > MAX_KNOWN_FRAMES
+    recording.seekable = lambda: False  # Seeking after each read fails at the end.
     max_frames, frames, blocks = int(max_seconds * rate), 0, []
     while (is_stream or declared_frames <= max_frames) and frames <= max_frames:
         size = 1 + 1_000_000 // recording.channels

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException, abort
 from endpoint.settings import read_settings
 from endpoint.uploads import Upload
 from model_helpers.image_header import open_image, refuse_large
-from model_helpers.slots import large_slots, small_slots
+from model_helpers.slots import large_pool, small_slots
 
 # Pillow's other decoders have a history of security holes; EPS starts a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -29,7 +29,7 @@ def decode_image(upload: Upload, min_side: int | None = None) -> Image.Image:
             if not is_large:
                 return _load_upright(image)
             del image  # It may hold a canvas for all of its pixels.
-        return large_slots.submit(_decode_large, upload, max_pixels, min_side).result()
+        return large_pool.submit(_decode_large, upload, max_pixels, min_side).result()
     except UnidentifiedImageError:
         abort(415, "Not a supported image: send JPEG, PNG, WEBP, GIF, BMP or TIFF.")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 MAX_CPU_SECONDS = 1.5  # to decode one file
 # gunicorn_worker/cores.py sets it where a container may use few of the host's cores.
 count = os.environ.get("PYTHON_CPU_COUNT", "")
-CORES = (count.isdigit() and int(count)) or os.cpu_count() or 1
+CORES = max(1, int(count) if count.isdigit() else os.cpu_count() or 1)
 
 small_slots = threading.BoundedSemaphore(CORES)
 # A large image takes up to 1 GB, and must leave cores to small ones and to the model.
 # On Linux, os.nice lowers the priority of these threads only.
-large_slots = ThreadPoolExecutor(max(1, CORES // 2), "decoder", os.nice, (15,))
+large_pool = ThreadPoolExecutor(max(1, CORES // 2), "decoder", os.nice, (15,))
 
 
 class TimedBytesIO(io.BytesIO):

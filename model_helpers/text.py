@@ -8,7 +8,7 @@ from endpoint.uploads import Upload, usage
 def decode_text(upload: Upload, max_chars: int = 10_000) -> str:
     """Return the upload's text, stripped and not empty, or a 4xx."""
     try:
-        # JSON can hold half of a surrogate pair, which no tokenizer takes.
+        # Half of a surrogate pair, which JSON can hold, makes tokenizers fail.
         text = upload.data.decode("utf-8-sig").strip()
     except UnicodeError:
         abort(415, "Text must be UTF-8.")

@@ -13,7 +13,7 @@ from flask.cli import with_appcontext
 
 from endpoint.settings import read_settings
 from model_helpers import weights
-from model_helpers.network import shorten
+from model_helpers.pretrained import shorten
 from tools.prefetch import pinned_checkpoint
 
 if TYPE_CHECKING:

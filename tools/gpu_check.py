@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from endpoint.model_info import load_model, predict
 from endpoint.settings import read_settings
 from model_helpers import weights
-from model_helpers.network import fast_dtype
+from model_helpers.pretrained import fast_dtype
 
 ROWS, WIDTH, HEADS = 256, 512, 8
 # Shares of the largest value. In float32, cuDNN convolves with 10 bits (TF32).

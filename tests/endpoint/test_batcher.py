@@ -37,7 +37,8 @@ class Upper:
         self.gate.set()
         self.fits = 1000
 
-    def decode(self, text: str) -> str:
+    def decode(self, upload: Upload) -> str:
+        text = upload.data.decode()
         if text == "undecodable":
             raise LookupError(text)
         return text
@@ -91,9 +92,13 @@ def started(model, **settings) -> Batcher:
 def blocked(batcher, model) -> Job:
     """Keep the model busy with one input and return its job."""
     model.gate.clear()
-    job = batcher.submit("first")
+    job = batcher.submit(upload("first"))
     wait_until(lambda: model.batches)
     return job
+
+
+def upload(text: str) -> Upload:
+    return Upload(text.encode(), "text/plain")
 
 
 def outcomes(jobs) -> list:
@@ -114,7 +119,7 @@ def sizes(model) -> list[int]:
 
 def test_inputs_that_arrive_during_a_batch_make_the_next_one(batcher, model):
     first = blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in "abcdefghij"]
+    jobs = [batcher.submit(upload(text)) for text in "abcdefghij"]
     model.gate.set()
     assert outcomes([first, *jobs]) == ["FIRST", *"ABCDEFGHIJ"]
     assert sizes(model) == [1, 8, 2]
@@ -124,7 +129,7 @@ def test_inputs_that_arrive_during_a_batch_make_the_next_one(batcher, model):
 def test_setting_limits_the_batch(model):
     batcher = started(model, max_batch=3)
     blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in "abcde"]
+    jobs = [batcher.submit(upload(text)) for text in "abcde"]
     model.gate.set()
     assert outcomes(jobs) == [*"ABCDE"] and sizes(model) == [1, 3, 2]
 
@@ -137,23 +142,23 @@ def test_lone_input_does_not_wait_for_others(model):
     batcher.runner.seconds_per_input = 600.0
     for _ in range(20):
         job = Job(time.monotonic() + 30)  # Waiting 10 s each time would exceed it.
-        assert batcher.submit("a", job).result() == "A"
+        assert batcher.submit(upload("a"), job).result() == "A"
     assert sizes(model) == [1] * 20
 
 
 def test_clients_that_return_one_by_one_share_a_batch(model):
     batcher = started(model, **PATIENT)
     first = blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in "abc"]
+    jobs = [batcher.submit(upload(text)) for text in "abc"]
     batcher.runner.seconds_per_input = 100.0
     model.gate.set()
     assert first.result() == "FIRST"
-    jobs.append(batcher.submit("d"))  # The first client returns.
+    jobs.append(batcher.submit(upload("d")))  # The first client returns.
     assert outcomes(jobs) == [*"ABCD"]
     jobs = []
     for text in "efgh":
         time.sleep(0.01)  # The model is idle and could start.
-        jobs.append(batcher.submit(text))
+        jobs.append(batcher.submit(upload(text)))
     assert outcomes(jobs) == [*"EFGH"] and sizes(model) == [1, 4, 4]
 
 
@@ -161,25 +166,28 @@ def test_clients_that_return_one_by_one_share_a_batch(model):
 def test_missing_clients_are_waited_for_once(model, max_batch_delay):
     batcher = started(model, max_batch_delay=max_batch_delay, deadline=3600)
     blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in "abc"]
+    jobs = [batcher.submit(upload(text)) for text in "abc"]
     batcher.runner.seconds_per_input = 0.02
     model.gate.set()
     assert outcomes(jobs) == [*"ABC"]
     model.gate.clear()
-    alone = batcher.submit("d")
+    alone = batcher.submit(upload("d"))
     wait_until(lambda: len(model.batches) == 3)
     # From here on, waiting would take longer than the last job's deadline.
     batcher.runner.seconds_per_input = batcher.runner.max_delay = 600.0
     model.gate.set()
     assert alone.result() == "D"
     assert alone.timings["queue"] >= min(0.64 * 0.02, max_batch_delay / 1000)
-    assert batcher.submit("e", Job(time.monotonic() + 30)).result() == "E"
+    assert batcher.submit(upload("e"), Job(time.monotonic() + 30)).result() == "E"
     assert sizes(model) == [1, 3, 1, 1]
 
 
 def test_only_the_inputs_that_fail_get_an_error(batcher, model):
     blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in ["a", "bad", "c", "d", "e", "f", "bad2"]]
+    jobs = [
+        batcher.submit(upload(text))
+        for text in ["a", "bad", "c", "d", "e", "f", "bad2"]
+    ]
     model.gate.set()
     failed = PredictionFailed
     assert outcomes(jobs) == ["A", failed, "C", "D", "E", "F", failed]
@@ -187,20 +195,20 @@ def test_only_the_inputs_that_fail_get_an_error(batcher, model):
 
 def test_failure_is_logged_with_its_request_id(batcher, caplog):
     job = Job(time.monotonic() + 30, "request-7")
-    assert outcome(batcher.submit("bad", job)) is PredictionFailed
+    assert outcome(batcher.submit(upload("bad"), job)) is PredictionFailed
     assert "request-7" in caplog.text and "bad text" in caplog.text
 
 
 def test_batch_out_of_memory_is_halved_and_batches_stay_small(batcher, model):
     first = blocked(batcher, model)
     model.fits = 2
-    jobs = [batcher.submit(text) for text in "abcdefgh"]
+    jobs = [batcher.submit(upload(text)) for text in "abcdefgh"]
     model.gate.set()
     assert outcomes([first, *jobs]) == ["FIRST", *"ABCDEFGH"]
     assert sizes(model) == [1, 8, 4, 2, 2, 4, 2, 2]
     model.batches.clear()
     blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in "abcd"]
+    jobs = [batcher.submit(upload(text)) for text in "abcd"]
     model.gate.set()
     assert outcomes(jobs) == [*"ABCD"]
     assert max(sizes(model)) == 2
@@ -210,13 +218,13 @@ def test_batches_grow_again_after_the_cooldown(batcher, model, monkeypatch):
     monkeypatch.setattr(module, "OOM_COOLDOWN", 0)
     blocked(batcher, model)
     model.fits = 2
-    jobs = [batcher.submit(text) for text in "abcd"]
+    jobs = [batcher.submit(upload(text)) for text in "abcd"]
     model.gate.set()
     assert outcomes(jobs) == [*"ABCD"]
     model.fits = 1000
     model.batches.clear()
     blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in "abcd"]
+    jobs = [batcher.submit(upload(text)) for text in "abcd"]
     model.gate.set()
     assert outcomes(jobs) == [*"ABCD"] and sizes(model)[-1] == 4
 
@@ -226,7 +234,7 @@ def test_wrong_number_of_outputs_is_explained_in_the_log(caplog):
         def predict(self, texts):
             return []
 
-    assert outcomes([started(Short()).submit("a")]) == [PredictionFailed]
+    assert outcomes([started(Short()).submit(upload("a"))]) == [PredictionFailed]
     assert "predict returned 0 outputs for 1 inputs" in caplog.text
 
 
@@ -234,7 +242,7 @@ def test_inputs_with_different_keys_do_not_share_a_batch(model):
     model.batch_key = len
     batcher = started(model)
     blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in ["a", "bb", "c", "dd"]]
+    jobs = [batcher.submit(upload(text)) for text in ["a", "bb", "c", "dd"]]
     model.gate.set()
     assert outcomes(jobs) == ["A", "BB", "C", "DD"]
     assert model.batches[1:] == [["a", "c"], ["bb", "dd"]]
@@ -243,21 +251,21 @@ def test_inputs_with_different_keys_do_not_share_a_batch(model):
 def test_full_queue_refuses_while_the_model_is_busy(model):
     batcher = started(model, queue=2)
     blocked(batcher, model)
-    jobs = [batcher.submit(text) for text in "ab"]
+    jobs = [batcher.submit(upload(text)) for text in "ab"]
     with pytest.raises(QueueFull) as refusal:
-        batcher.submit("c").result()
+        batcher.submit(upload("c")).result()
     assert isinstance(refusal.value, NotReady) and refusal.value.retry_after >= 1
     model.gate.set()
     assert outcomes(jobs) == ["A", "B"]
-    assert batcher.submit("d").result() == "D"
+    assert batcher.submit(upload("d")).result() == "D"
 
 
 def test_queue_that_would_take_longer_than_the_deadline_refuses(batcher, model):
     blocked(batcher, model)
-    batcher.submit("a")
+    batcher.submit(upload("a"))
     batcher.runner.seconds_per_input = 0.6 * batcher.deadline
     with pytest.raises(QueueFull) as refusal:
-        batcher.submit("b").result()
+        batcher.submit(upload("b")).result()
     assert refusal.value.retry_after == 1.2 * batcher.deadline
 
 
@@ -265,15 +273,15 @@ def test_input_whose_slot_was_just_taken_is_told_that_the_queue_is_full(
     batcher, monkeypatch
 ):
     monkeypatch.setattr(batcher.queue, "reserve", lambda timeout: False)
-    assert outcome(batcher.submit("late")) is QueueFull
+    assert outcome(batcher.submit(upload("late"))) is QueueFull
 
 
 def test_later_file_of_a_request_waits_for_a_slot(model):
     batcher = started(model, queue=1)
     blocked(batcher, model)
-    jobs = [batcher.submit("a")]
+    jobs = [batcher.submit(upload("a"))]
     threading.Timer(0.05, model.gate.set).start()
-    jobs.append(batcher.submit("b", wait=True))
+    jobs.append(batcher.submit(upload("b"), wait=True))
     assert outcomes(jobs) == ["A", "B"]
 
 
@@ -281,9 +289,9 @@ def test_later_file_of_a_request_waits_for_a_slot(model):
 def test_later_file_waits_no_longer_than_its_deadline(model):
     batcher = started(model, queue=1)
     blocked(batcher, model)
-    batcher.submit("a")
+    batcher.submit(upload("a"))
     late = Job(time.monotonic() + 0.05)
-    assert outcome(batcher.submit("b", late, wait=True)) in (
+    assert outcome(batcher.submit(upload("b"), late, wait=True)) in (
         DeadlineExceeded,
         QueueFull,
     )
@@ -293,13 +301,13 @@ def test_input_that_cannot_be_decoded_gives_its_slot_back(model):
     batcher = started(model, queue=1)
     for _ in range(3):
         with pytest.raises(LookupError):
-            batcher.submit("undecodable").result()
-    assert batcher.submit("a").result() == "A"
+            batcher.submit(upload("undecodable")).result()
+    assert batcher.submit(upload("a")).result() == "A"
 
 
 def test_input_past_its_deadline_is_not_run(batcher, model):
     blocked(batcher, model)
-    late, stays = batcher.submit("late"), batcher.submit("stays")
+    late, stays = batcher.submit(upload("late")), batcher.submit(upload("stays"))
     late.deadline = time.monotonic() + 0.05
     assert outcome(late) is DeadlineExceeded
     model.gate.set()
@@ -311,9 +319,9 @@ def test_input_of_a_disconnected_client_is_not_run(batcher, model):
     blocked(batcher, model)
     has_left = threading.Event()
     job = Job(time.monotonic() + 30, is_disconnected=has_left.is_set)
-    left = batcher.submit("left", job)
+    left = batcher.submit(upload("left"), job)
     has_left.set()
-    stays = batcher.submit("stays")
+    stays = batcher.submit(upload("stays"))
     model.gate.set()
     assert outcomes([left, stays]) == [ClientDisconnected, "STAYS"]
     assert not any("left" in batch for batch in model.batches)
@@ -340,7 +348,7 @@ def test_input_of_a_disconnected_client_is_not_decoded(batcher, model):
     job = Job(time.monotonic() + 30, is_disconnected=lambda: True)
     dropped = module.telemetry.dropped.labels("disconnected")
     before = dropped._value.get()
-    assert outcome(batcher.submit("left", job)) is ClientDisconnected
+    assert outcome(batcher.submit(upload("left"), job)) is ClientDisconnected
     assert dropped._value.get() == before + 1
 
 
@@ -350,14 +358,14 @@ def fail_fatally(texts):
 
 def test_fatal_error_fails_all_jobs_and_ends_the_process(batcher, model):
     first = blocked(batcher, model)
-    queued = [batcher.submit("second"), batcher.submit("third")]
+    queued = [batcher.submit(upload("second")), batcher.submit(upload("third"))]
     model.predict = fail_fatally
     model.gate.set()
     assert outcomes([first, *queued]) == ["FIRST", NotReady, NotReady]
     wait_until(lambda: batcher.exits)
     assert batcher.exits == [module.EXIT_CRASHED] and batcher.health()[0] == "failed"
     with pytest.raises(NotReady):
-        batcher.submit("fourth").result()
+        batcher.submit(upload("fourth")).result()
 
 
 @pytest.mark.parametrize(
@@ -375,7 +383,7 @@ def test_error_after_which_the_gpu_is_unusable_ends_the_process(
         raise RuntimeError(message)
 
     model.predict = fail
-    assert outcome(batcher.submit("a")) is NotReady
+    assert outcome(batcher.submit(upload("a"))) is NotReady
     wait_until(lambda: batcher.exits)
     assert batcher.health() == ("failed", "The GPU has failed")
 
@@ -383,16 +391,14 @@ def test_error_after_which_the_gpu_is_unusable_ends_the_process(
 @pytest.fixture
 def with_example(model):
     """Return a batcher of a model whose example is the text "example"."""
-    decode = model.decode
-    model.example = [Upload(b"example")]
-    model.decode = lambda x: decode(x.data.decode() if isinstance(x, Upload) else x)
+    model.example = [upload("example")]
     return started(model)
 
 
 def test_example_shows_that_only_one_input_fails(with_example, model):
-    assert outcome(with_example.submit("bad")) is PredictionFailed
+    assert outcome(with_example.submit(upload("bad"))) is PredictionFailed
     assert model.batches == [["example"] * 2, ["bad"], ["example"]]
-    assert outcome(with_example.submit("good")) == "GOOD"
+    assert outcome(with_example.submit(upload("good"))) == "GOOD"
     assert not with_example.exits
 
 
@@ -403,7 +409,7 @@ def test_model_that_fails_on_its_own_example_ends_the_process(
         raise ValueError("cuBLAS: execution failed")
 
     model.predict = fail
-    assert outcome(with_example.submit("good")) is NotReady
+    assert outcome(with_example.submit(upload("good"))) is NotReady
     wait_until(lambda: with_example.exits)
     assert with_example.exits == [module.EXIT_CRASHED]
     assert with_example.health() == ("failed", "The model fails on its own example")
@@ -424,7 +430,7 @@ def test_model_that_ends_its_thread_fails_health(batcher, model):
         raise SystemExit("gone")
 
     model.predict = leave
-    assert outcome(batcher.submit("a")) is NotReady
+    assert outcome(batcher.submit(upload("a"))) is NotReady
     wait_until(lambda: batcher.exits)
     assert batcher.health()[0] == "failed"
 
@@ -456,7 +462,6 @@ def test_cause_of_a_failure_is_not_shown_to_clients(caplog):
 
 def test_model_is_warmed_up_with_its_example(model):
     model.example = [Upload(b"first"), Upload(b"second")]
-    model.decode = lambda upload: upload.data.decode()
     batcher = started(model)
     assert model.batches == [["second"] * 2, ["first"] * 2]
     assert batcher.example_output == "FIRST"
@@ -470,12 +475,12 @@ def test_info_is_that_of_the_model_once_it_is_loaded(model):
 def test_batcher_loads_nothing_before_it_starts(model):
     batcher = Batcher(None, ModelInfo(name="upper"), Settings(), [].append)
     assert batcher.health() == ("loading", "The model is loading")
-    assert outcome(batcher.submit("a")) is NotReady
+    assert outcome(batcher.submit(upload("a"))) is NotReady
 
 
 def test_every_job_knows_the_time_of_each_stage(batcher):
     started = time.monotonic()
-    job = batcher.submit("a")
+    job = batcher.submit(upload("a"))
     job.result()
     stages = [job.timings[stage] for stage in ("decode", "queue", "predict")]
     assert min(stages) >= 0
@@ -488,7 +493,7 @@ def test_many_threads_get_their_own_outputs(batcher):
     def send(name):
         for number in range(50):
             text = f"{name}{number}"
-            if batcher.submit(text, wait=True).result() != text.upper():
+            if batcher.submit(upload(text), wait=True).result() != text.upper():
                 wrong.append(text)
 
     threads = [threading.Thread(target=send, args=[f"t{n}-"]) for n in range(20)]

@@ -1,11 +1,6 @@
-"""Metrics, and the log line of a request as text and as JSON."""
+"""Metrics, and the log line of a request."""
 
-import json
-import logging
-import os
 import re
-import sys
-from datetime import datetime, timedelta
 
 import pytest
 
@@ -31,12 +26,6 @@ LINE = (
 )
 
 
-def make_record(message: str = "", **fields) -> logging.LogRecord:
-    record = logging.LogRecord("name", logging.INFO, "", 1, message, None, None)
-    record.__dict__.update(fields)
-    return record
-
-
 def sample(name: str, labels: str = "") -> float:
     """Return the value of a metric in the text that Prometheus reads."""
     line = rf"^{name}{re.escape(labels)} (\S+)$"
@@ -60,58 +49,23 @@ def test_metrics_have_their_names():
 
 def test_request_is_logged_in_one_line(caplog):
     caplog.set_level("INFO", "endpoint")
-    telemetry.log_request(FIELDS)
+    before = telemetry.requests.labels(200)._value.get()
+    telemetry.record_request(FIELDS)
     assert caplog.messages == [LINE]
+    assert telemetry.requests.labels(200)._value.get() == before + 1
 
 
 def test_path_with_line_breaks_stays_in_one_line(caplog):
     caplog.set_level("INFO", "endpoint")
-    telemetry.log_request(FIELDS | {"path": "/predict\n{}"})
+    telemetry.record_request(FIELDS | {"path": "/predict\n{}"})
     assert r'"PUT /predict\n{}"' in caplog.text.strip()
     assert "\n" not in caplog.messages[0]
 
 
-@pytest.mark.parametrize("path", ["/ping", "/metrics"])
+@pytest.mark.parametrize("path", telemetry.PROBES)
 def test_probes_are_logged_only_when_they_fail(caplog, path):
     caplog.set_level("INFO", "endpoint")
-    telemetry.log_request(FIELDS | {"path": path})
+    telemetry.record_request(FIELDS | {"path": path})
     assert not caplog.messages
-    telemetry.log_request(FIELDS | {"path": path, "status": 503})
+    telemetry.record_request(FIELDS | {"path": path, "status": 503})
     assert len(caplog.messages) == 1
-
-
-def test_text_format_is_the_one_of_gunicorn(monkeypatch):
-    monkeypatch.setenv("ENDPOINT_LOG", "text")
-    line = telemetry.formatter().format(make_record("hello"))
-    time = r"\[\d{4}-\d\d-\d\d [\d:]+ [+-]\d{4}\]"
-    assert re.fullmatch(rf"{time} \[\d+\] \[INFO\] hello", line)
-
-
-def test_json_format_has_an_object_a_line():
-    line = telemetry.JSONFormatter().format(make_record("one\ntwo"))
-    entry = json.loads(line)
-    assert "\n" not in line
-    assert datetime.fromisoformat(entry["time"]).utcoffset() == timedelta(0)
-    assert (entry["level"], entry["message"]) == ("INFO", "one\ntwo")
-    assert entry["process"] == os.getpid()
-
-
-def test_json_format_has_the_fields_of_a_request():
-    line = telemetry.JSONFormatter().format(make_record(LINE, fields=FIELDS))
-    entry = json.loads(line)
-    assert FIELDS.items() <= entry.items() and "message" not in entry
-
-
-def test_json_format_has_the_whole_traceback():
-    try:
-        raise ValueError("secret")
-    except ValueError:
-        record = make_record("failed", exc_info=sys.exc_info())
-    entry = json.loads(telemetry.JSONFormatter().format(record))
-    assert "secret" in entry["traceback"] and __file__ in entry["traceback"]
-
-
-@pytest.mark.parametrize("value, is_json", [("text", False), ("json", True)])
-def test_setting_chooses_the_format(monkeypatch, value, is_json):
-    monkeypatch.setenv("ENDPOINT_LOG", value)
-    assert isinstance(telemetry.formatter(), telemetry.JSONFormatter) == is_json

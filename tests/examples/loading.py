@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from endpoint import create_app
 from endpoint.uploads import OCTETS, Upload
-from model_helpers import network
+from model_helpers import pretrained
 from tests.support.apps import ready
 
 JSON = {"Accept": "application/json"}
@@ -24,7 +24,7 @@ class Loaded:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("ENDPOINT_MODEL", str(folder))
             # The answers are compared in float32, also on a CPU with bfloat16.
-            environment.setattr(network, "CPUINFO", Path("none"))
+            environment.setattr(pretrained, "CPUINFO", Path("none"))
             self.app = ready(create_app(f"examples.{name}"))
         batcher = self.app.extensions["batcher"]
         self.model, self.info = batcher.model, batcher.info

@@ -16,7 +16,7 @@ from PIL import Image
 
 from demo import scenes
 from endpoint.uploads import Upload
-from model_helpers.network import fast_dtype
+from model_helpers.pretrained import fast_dtype
 from tests.examples import tiny_checkpoints
 from tests.examples.serving import (
     JSON,

@@ -18,7 +18,7 @@ from functools import partial
 import pytest
 from gunicorn.config import Config
 
-from endpoint import telemetry
+from endpoint.log_format import formatter
 from gunicorn_worker import gthread
 from tests.support.apps import wait_until
 
@@ -197,9 +197,9 @@ def test_client_whose_thread_is_done_at_once_counts_no_longer(monkeypatch):
             return self
 
     clients = gthread.Clients()
-    monkeypatch.setattr(gthread, "READING", -1)
+    monkeypatch.setattr(gthread, "GRACE", -1)
     monkeypatch.setattr(
-        gthread.socket.socket, "shutdown", lambda conn, how: clients.is_done(conn)
+        gthread.socket.socket, "shutdown", lambda conn, how: clients.stop_waiting(conn)
     )
     for _ in range(3):
         clients.wait_for(Conn(), 10)
@@ -460,7 +460,7 @@ def test_gunicorn_logs_in_the_format_of_the_endpoint(monkeypatch, value):
     monkeypatch.setattr(logging.getLogger("gunicorn.error"), "handlers", [])
     logger = gthread.EndpointLogger(Config())
     (handler,) = logger.error_log.handlers
-    assert type(handler.formatter) is type(telemetry.formatter())
+    assert type(handler.formatter) is type(formatter())
     record = logging.LogRecord("a", logging.INFO, "", 1, "Booting", None, None)
     line = handler.format(record)
     if value == "json":

@@ -59,7 +59,7 @@ def test_folder_without_space_is_removed(tmp_path, monkeypatch):
 
     monkeypatch.setenv(METRICS, "")
     monkeypatch.setattr(metrics, "_reserve_space", fail)
-    monkeypatch.setattr(metrics, "memory", lambda: tmp_path)
+    monkeypatch.setattr(metrics, "memory_folder", lambda: tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     metrics.make_folder()
     assert METRICS not in os.environ and list(tmp_path.iterdir()) == []

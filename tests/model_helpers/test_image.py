@@ -11,7 +11,7 @@ from endpoint.job_queue import DeadlineExceeded
 from endpoint.uploads import Upload
 from model_helpers import image as module
 from model_helpers.image import decode_image
-from model_helpers.slots import MAX_CPU_SECONDS, large_slots
+from model_helpers.slots import MAX_CPU_SECONDS, large_pool
 from tests.stress import corpus, fuzz_images
 from tests.support.uploads import refusal
 
@@ -203,15 +203,15 @@ def test_file_that_is_slow_to_decode_is_given_up(monkeypatch):
 
 
 @pytest.mark.attack(2)
-def test_only_large_images_wait_for_large_slots(monkeypatch):
+def test_only_large_images_wait_for_large_pool(monkeypatch):
     turns = []
 
     class Slots:
         def submit(self, function, *arguments):
             turns.append(function)
-            return large_slots.submit(function, *arguments)
+            return large_pool.submit(function, *arguments)
 
-    monkeypatch.setattr(module, "large_slots", Slots())
+    monkeypatch.setattr(module, "large_pool", Slots())
     decode(corpus.png())
     decode_image(Upload(corpus.jpeg(4000, 3000)), min_side=448)
     assert turns == []

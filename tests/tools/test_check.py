@@ -273,10 +273,10 @@ def test_missing_weights_are_reported(model_file, tmp_path, monkeypatch):
     tensors = load_file(tmp_path / "vit" / "model.safetensors")
     del tensors["layernorm.weight"]
     save_file(tensors, tmp_path / "vit" / "model.safetensors", {"format": "pt"})
-    load = f"network.load(ViTModel, network.Path({str(tmp_path / 'vit')!r}), device)"
-    source = (
-        "    from transformers import ViTModel\n    from model_helpers import network"
-    )
+    folder = f"pretrained.Path({str(tmp_path / 'vit')!r})"
+    load = f"pretrained.load_network(ViTModel, {folder}, device)"
+    source = "    from transformers import ViTModel\n"
+    source += "    from model_helpers import pretrained"
     status, output = run(model_file(source + GOOD.replace("10", load)).stem)
     sentence = (
         r"ends the process: The model in .* has no weights for layernorm.weight\."

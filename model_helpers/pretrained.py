@@ -26,14 +26,16 @@ def fast_dtype(device: str) -> Any:
     return torch.bfloat16 if is_native else torch.float32
 
 
-def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
-    """Return a transformers network; missing or broken weights are ModelUnavailable."""
-    from transformers.utils import logging  # as above
+def load_network(
+    network_class: Any, folder: Path, device: str, dtype: Any = "auto"
+) -> Any:
+    """Return a transformers network; raise ModelUnavailable if weights are broken."""
+    from transformers.utils import logging  # not all models need it
 
-    logging.disable_progress_bar()  # Loading takes seconds.
-    logging.set_verbosity_error()  # The report is read below.
+    logging.disable_progress_bar()  # Loading takes seconds only.
+    logging.set_verbosity_error()  # The report is checked below.
     network, report = network_class.from_pretrained(
-        folder, output_loading_info=True, ignore_mismatched_sizes=True, **options
+        folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True
     )
     network = network.eval().to(device)
     floats = [(n, w) for n, w in network.state_dict().items() if w.is_floating_point()]
@@ -50,7 +52,7 @@ def load(network_class: Any, folder: Path, device: str, **options: Any) -> Any:
 
 
 def is_finite(weights: Any) -> bool:
-    # The sum is 12 times faster, and finite only then; a large sum may overflow.
+    # A finite sum proves that all are finite, and is 12 times faster; it may overflow.
     return bool(weights.sum().isfinite()) or bool(weights.isfinite().all())
 
 

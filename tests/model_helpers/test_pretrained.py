@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from model_helpers import network as network_module
-from model_helpers.network import fast_dtype, load
+from model_helpers import pretrained as module
+from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import ModelUnavailable
 
 torch = pytest.importorskip("torch")
@@ -34,12 +34,12 @@ def change_weights(folder: Path, **changes) -> None:
 
 def load_refusal(network, folder: Path) -> str:
     with pytest.raises(ModelUnavailable) as refused:
-        load(type(network), folder, "cpu")
+        load_network(type(network), folder, "cpu")
     return str(refused.value)
 
 
 def test_network_is_loaded_for_inference_without_a_message(network, tmp_path, capfd):
-    loaded = load(type(network), tmp_path, "cpu")
+    loaded = load_network(type(network), tmp_path, "cpu")
     assert not loaded.training and loaded.device.type == "cpu"
     for name, weight in network.state_dict().items():
         assert weight.equal(loaded.state_dict()[name])
@@ -80,7 +80,7 @@ def test_verbosity_of_transformers_is_restored(network, tmp_path):
     from transformers.utils import logging
 
     before = logging.get_verbosity()
-    load(type(network), tmp_path, "cpu")
+    load_network(type(network), tmp_path, "cpu")
     assert logging.get_verbosity() == before
 
 
@@ -110,7 +110,7 @@ def test_gpu_gets_what_it_multiplies_fast(monkeypatch, capability, dtype):
 )
 def test_bfloat16_is_used_where_the_cpu_has_it(monkeypatch, tmp_path, flags, dtype):
     file = tmp_path / "cpuinfo"
-    monkeypatch.setattr(network_module, "CPUINFO", file)
+    monkeypatch.setattr(module, "CPUINFO", file)
     if flags:
         file.write_text(flags)
     assert fast_dtype("cpu") == dtype
