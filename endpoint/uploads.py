@@ -21,11 +21,11 @@ ROOT = Path(__file__).parent.parent
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 MAX_JSON_COMMAS = 10_000  # More could be a flood of small objects.
 # A form that holds a text. Parsing it would take long for a text that is no form.
-TEXT_FORM = re.compile(rb"(\w+=[^&]*&)*text=")
+TEXT_FORM = re.compile(rb"(?:\w+=[^&]*&){0,100}text=")
 
 
 def do_nothing() -> None:
-    """Have a default that the cache can pickle, unlike a lambda."""
+    """A default that the cache can pickle, unlike a lambda."""
 
 
 @dataclass(frozen=True)
