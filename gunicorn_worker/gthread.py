@@ -48,9 +48,6 @@ class Clients:
         self.stopped = float("inf")  # when the server began to stop
         self._checked = 0.0  # when all were checked
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def waits(self) -> list[tuple[TConn, tuple[float, float, int]]]:
         return list(self._waiting.items())  # Other threads change it meanwhile.
 

@@ -43,6 +43,8 @@ def _decode(data: bytes, rate: int, max_seconds: float) -> np.ndarray:
     try:
         source = TimedAudio(data)
         with soundfile.SoundFile(source) as recording:
+            if (has := recording.samplerate) > MAX_SAMPLE_RATE:
+                abort(413, f"The audio has {has:,} Hz, over {MAX_SAMPLE_RATE:,}.")
             samples = _read_mono(recording, max_seconds)
         if source.is_expired():
             raise ValueError("decoding takes too long")
@@ -55,25 +57,23 @@ def _decode(data: bytes, rate: int, max_seconds: float) -> np.ndarray:
 
 def _read_mono(recording: Any, max_seconds: float) -> np.ndarray:
     """Read a recording, its channels mixed, but no further than `max_seconds`."""
-    rate, declared_frames = recording.samplerate, recording.frames
-    if rate > MAX_SAMPLE_RATE:
-        abort(
-            413, f"The audio has {rate:,} samples a second, over {MAX_SAMPLE_RATE:,}."
-        )
+    declared_frames = recording.frames
     is_stream = declared_frames > MAX_KNOWN_FRAMES
     recording.seekable = lambda: False  # Seeking after each read fails at the end.
-    max_frames, frames, blocks = int(max_seconds * rate), 0, []
-    while (is_stream or declared_frames <= max_frames) and frames <= max_frames:
-        size = 1 + 1_000_000 // recording.channels
-        block = recording.read(size, dtype="float32", always_2d=True)
-        if not len(block):
-            break
+    max_frames, frames, blocks = int(max_seconds * recording.samplerate), 0, []
+    too_long = f"The audio lasts over {max_seconds:g} seconds: cut it."
+    if declared_frames > max_frames and not is_stream:
+        abort(413, too_long)
+    size = 1 + 1_000_000 // recording.channels  # frames
+    while len(block := recording.read(size, dtype="float32", always_2d=True)):
         if not np.isfinite(block).all():
             raise ValueError("the samples are not finite")
         blocks.append(block.clip(-1, 1).mean(1))
         frames += len(block)
-    else:
-        abort(413, f"The audio lasts over {max_seconds:g} seconds: cut it.")
+        if frames > max_frames:
+            abort(413, too_long)
     if frames < declared_frames and not is_stream:
         raise ValueError("the file is truncated")
+    if not blocks:
+        abort(422, "The audio is empty.")
     return np.concatenate(blocks)

@@ -10,7 +10,9 @@ from werkzeug.exceptions import abort
 
 from model_helpers.slots import MAX_CPU_SECONDS, TimedBytesIO
 
-LARGE_PIXELS = 4_000_000  # A larger image waits for one of the few large slots.
+# A larger image is decoded on one of a few threads. Each scan of a JPEG counts as an
+# eighth of its pixels, even if only a smaller image is made of it.
+LARGE_PIXELS = 4_000_000
 MAX_WEBP_PIXELS = 25_000_000  # All threads wait while libwebp's pixels are copied.
 MAX_SIDE = 65_536  # pixels; decoders spend time on each row, however short it is.
 MAX_SCANNED_PIXELS = 1_000_000_000  # libjpeg goes over the whole image once a scan.
@@ -68,7 +70,8 @@ def open_image(
 def decoded_size(image: Image.Image) -> tuple[int, int]:
     """Return the width and height that are decoded: all of the tiles of a TIFF."""
     tags = getattr(image, "tag_v2", {})
-    tile = max(tags.get(322, 1), tags.get(323, 1))
+    width, length = TiffImagePlugin.TILEWIDTH, TiffImagePlugin.TILELENGTH
+    tile = max(tags.get(width, 1), tags.get(length, 1))
     return ceil(image.width / tile) * tile, ceil(image.height / tile) * tile
 
 

@@ -98,6 +98,10 @@ def test_too_high_a_sample_rate_is_refused_with_both_rates():
     assert (status, "384,000" in sentence, "192,000" in sentence) == (413, True, True)
 
 
+def test_audio_without_samples_is_refused():
+    assert refusal(decode, make_audio(0)) == (422, "The audio is empty.")
+
+
 @pytest.mark.parametrize("value", (np.nan, np.inf, -np.inf))
 def test_audio_with_samples_that_are_not_finite_is_refused(value):
     data = make_audio(subtype="FLOAT")
