@@ -5,7 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
 
+from endpoint import gpu, telemetry
 from endpoint.settings import Settings
 from tests.support.server import ROOT, SCRIPTS, Server
 
@@ -171,6 +174,20 @@ def test_every_main_dependency_has_its_reason():
     reasons = section("docs/development.md", "## Main dependencies")
     for name in re.findall(r'"([a-z-]+)>=', listed):
         assert f"`{name}`" in reasons, name
+
+
+def test_every_metric_is_described():
+    described = rows(section("docs/http.md", "## Metrics and the log"))
+    declared = [*vars(telemetry).values(), *vars(gpu).values()]
+    metrics = {
+        each._name + "_total" * isinstance(each, Counter): each
+        for each in declared
+        if isinstance(each, MetricWrapperBase)
+    }
+    assert metrics.keys() == described.keys() - {"metric"}
+    for name, metric in metrics.items():
+        for label in metric._labelnames:
+            assert f"`{label}`" in described[name][0], name
 
 
 def test_folders_to_delete_exist():
