@@ -114,7 +114,7 @@ def read_values(request: Request, kind: str) -> Values:
             sample = SAMPLE_NAMES[kind]
             abort(400, f"The file field holds text: an @ is missing in file=@{sample}.")
     elif request.mimetype == "application/json":
-        for name, value in parse_json(request, data).items():
+        for name, value in parse_json(request, data, kind).items():
             is_several = isinstance(value, list) and name in (kind, "file")
             values.setlist(name, value if is_several else [value])
     elif kind == "text" and TEXT_FORM.match(data) and request.form:
@@ -146,7 +146,7 @@ def read_body(request: Request) -> bytes:
     return data
 
 
-def parse_json(request: Request, data: bytes) -> dict[str, Any]:
+def parse_json(request: Request, data: bytes, kind: str) -> dict[str, Any]:
     """Return the JSON object of the body, {} where it holds another value."""
     if data.count(b",") > MAX_JSON_COMMAS:
         abort(413, f"JSON holds at most {MAX_JSON_COMMAS:,} commas: send less at once.")
@@ -154,7 +154,7 @@ def parse_json(request: Request, data: bytes) -> dict[str, Any]:
         with parsing_lock:
             body = request.get_json()
     except (BadRequest, RecursionError):
-        abort(400, "The JSON is malformed.")
+        abort(400, f"The JSON is malformed. {usage(kind)}")
     return body if isinstance(body, dict) else {}
 
 

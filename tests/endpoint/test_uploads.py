@@ -159,7 +159,7 @@ def test_request_without_an_image_is_refused_with_what_to_send(sent, advice):
 @pytest.mark.parametrize("body", (b"[" * 50_000, b"{", b'{"a": ' + b"9" * 5000 + b"}"))
 def test_unreadable_json_is_refused(body):
     status, sentence = refusal(parse, data=body, content_type=JSON)
-    assert (status, sentence) == (400, "The JSON is malformed.")
+    assert (status, sentence) == (400, f"The JSON is malformed. {usage('image/*')}")
 
 
 @pytest.mark.attack(10)

@@ -465,7 +465,7 @@ def slow_files() -> Iterator[Case]:
         "JSON of keys": typed(JSON, b'{"image": 0%b}' % keys),
         "JSON of lists": typed(JSON, b'{"image": [%b[]]}' % lists),
     }
-    yield from group("slow", MALFORMED, requests)
+    yield from group("slow", TOO_LARGE, requests)
     breaks = form(part(b"\r\n--" * (BODY_SIZE // 4)))
     yield Case("slow: form of line ends", breaks, NO_IMAGE)
 
