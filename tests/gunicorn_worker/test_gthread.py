@@ -150,7 +150,7 @@ def test_silent_connection_takes_no_thread_and_is_closed(serve):
     running = serve(HEAD_TIMEOUT=0.5)
     silent = [running.connect() for _ in range(6)]
     wait_until(lambda: running.worker.nr_conns == 6)
-    assert not running.worker.clients
+    assert not running.worker.clients.waits()
     assert b"200 OK" in running.get()
     assert [read_all(client) for client in silent] == [b""] * 6
 
@@ -174,7 +174,7 @@ def test_body_has_to_arrive_in_a_total_time(serve):
 def test_response_has_to_be_read_in_a_total_time(serve):
     running = serve(large, RESPONSE_TIMEOUT=0.3)
     client = running.connect(GET, buffer=4096)
-    wait_until(lambda: running.worker.clients)
+    wait_until(lambda: running.worker.clients.waits())
     wait_until(lambda: not running.worker.nr_conns)
     assert len(read_all(client)) < 5_000_000
 
