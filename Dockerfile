@@ -49,6 +49,7 @@ WORKDIR /app
 COPY demo/model demo/model
 COPY tools tools
 COPY model_helpers model_helpers
+COPY model_interface model_interface
 COPY endpoint endpoint
 RUN --mount=type=secret,id=ca --mount=type=secret,id=hf_token \
     --mount=type=cache,target=/hub \
@@ -71,6 +72,7 @@ COPY tools tools
 COPY vit_gpt2 vit_gpt2
 COPY gunicorn_worker gunicorn_worker
 COPY model_helpers model_helpers
+COPY model_interface model_interface
 COPY endpoint endpoint
 # Compile here, because the image is read-only at run time.
 RUN /venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .

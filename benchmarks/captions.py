@@ -18,9 +18,9 @@ from benchmarks import machine
 from benchmarks.measurements import RESULTS, write
 from demo.scenes import draw, sample
 from endpoint import model
-from endpoint.uploads import Upload
 from model_helpers import weights
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 from vit_gpt2.beam_search import Captioner
 
 SIDE = 1400  # pixels of the JPEG files, as from a phone

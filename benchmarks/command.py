@@ -20,7 +20,7 @@ from benchmarks import machine
 from benchmarks.measurements import RESULTS, median, write
 from demo.scenes import draw, sample
 from endpoint.device import find_device
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 from tests.stress.process import resident_mb
 
 SIZE = 448, 320  # pixels of an image

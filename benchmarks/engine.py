@@ -24,8 +24,8 @@ from transformers import AutoImageProcessor
 from benchmarks import images, machine
 from benchmarks.measurements import RESULTS, write
 from endpoint.device import find_device
-from endpoint.uploads import Upload
 from model_helpers.pretrained import fast_dtype
+from model_interface.files import Upload
 
 BEAMS, STEPS, STATES = 4, 15, 197
 PATCH = 16 * 16 * 3  # values

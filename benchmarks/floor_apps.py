@@ -5,7 +5,7 @@ from typing import Any
 
 import flask
 
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 
 SECONDS_PER_INPUT = 0.0005
 HEADERS = [("Content-Type", "text/plain"), ("Content-Length", "7")]

@@ -25,9 +25,9 @@ from werkzeug.exceptions import HTTPException
 
 from endpoint import create_app
 from endpoint.batcher import EXIT_CRASHED
-from endpoint.fields import NoFields, Values, parse_fields, schemas
 from endpoint.job_queue import NotReady
-from endpoint.uploads import Upload
+from model_interface.fields import NoFields, Values, parse_fields, schemas
+from model_interface.files import Upload
 from tools.predict import answer_in_order, explain
 from tools.predict_engines import FETCH_THREADS, Decoded, LocalEngine
 from tools.predict_fields import class_fields, parse_arguments

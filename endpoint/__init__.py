@@ -12,10 +12,10 @@ from endpoint.app import routes
 from endpoint.batcher import Batcher
 from endpoint.commands import Commands
 from endpoint.log_format import configure_logging
-from endpoint.model_info import ModelInfo, load_model
 from endpoint.responses import error_response
 from endpoint.settings import read_settings
 from endpoint.uploads import InMemoryRequest
+from model_interface.model_info import ModelInfo, load_model
 
 
 def create_app(module: str | None = None) -> Flask:
@@ -33,7 +33,7 @@ def create_app(module: str | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
     # A debug server keeps running so that you can fix the file.
     exit = (lambda status: None) if app.debug else os._exit
-    load = partial(load_model, module, settings.device)
+    load = partial(load_model, module)
     batcher = Batcher(load, ModelInfo(name=module), settings, exit)
     app.extensions["batcher"] = batcher
     app.register_blueprint(routes)

@@ -16,7 +16,9 @@ from endpoint.batcher import Batcher, State
 from endpoint.gpu import gpu_status, observe_gpu
 from endpoint.job_queue import Job, NotReady, QueueFull
 from endpoint.openapi import render_openapi
-from endpoint.uploads import Upload, parse_uploads, usage
+from endpoint.uploads import parse_uploads
+from model_interface.files import Upload
+from model_interface.model_info import usage
 
 routes = Blueprint("endpoint", __name__)
 STAGES = ("decode", "queue", "predict")  # of a job

@@ -14,12 +14,13 @@ from typing import Any
 
 from endpoint import job_queue, telemetry
 from endpoint.cache import Cache
+from endpoint.device import find_device
 from endpoint.gpu import is_fatal
 from endpoint.job_queue import Job, JobQueue
-from endpoint.model_info import Model, ModelInfo, WrongModel, predict
 from endpoint.settings import EXIT_BOOT_FAILED, Settings
-from endpoint.uploads import Upload
-from endpoint.warm_up import warm_up
+from model_interface.files import Upload
+from model_interface.model_info import Model, ModelInfo, WrongModel, predict
+from model_interface.warm_up import warm_up
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Batcher:
 
     def __init__(
         self,
-        load: Callable[[], tuple[Model, ModelInfo]],
+        load: Callable[[str], tuple[Model, ModelInfo]],  # onto a device
         info: ModelInfo,  # until the model is loaded
         settings: Settings,
         exit: Callable[[int], Any] = os._exit,
@@ -135,7 +136,7 @@ class Batcher:
         self.runner = Runner(self.queue, settings)
         self.cache = Cache(settings.cache) if settings.cache else None
         self.deadline = settings.deadline  # seconds
-        self._load, self.exit = load, exit
+        self._load, self._device, self.exit = load, settings.device, exit
         self._aborting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
@@ -210,7 +211,7 @@ class Batcher:
             self._abort(reason, repr(error), status)
 
     def _load_model(self) -> None:
-        self.model, self.info = self._load()
+        self.model, self.info = self._load(find_device(self._device))
         self.runner.max_batch = self.runner.max_batch or self.info.max_batch
         for example in reversed(self.info.example):
             self.example_output = warm_up(self.model, self.info, example)

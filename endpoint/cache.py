@@ -6,9 +6,8 @@ from collections import OrderedDict
 from hashlib import blake2b
 
 from endpoint import telemetry
-from endpoint.files import File
 from endpoint.job_queue import Job
-from endpoint.uploads import Upload
+from model_interface.files import File, Upload
 
 
 class Cache:

@@ -4,10 +4,10 @@ import numpy as np
 from PIL import Image
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 from vit_gpt2.beam_search import build_captioner
 
 CHECKPOINT = "nlpconnect/vit-gpt2-image-captioning"  # on the Hugging Face hub

@@ -5,9 +5,9 @@ from typing import Any
 from flask import json, render_template
 
 from endpoint.batcher import Batcher
-from endpoint.fields import schemas
-from endpoint.files import PNG, media_type
-from endpoint.responses import to_answer, to_json
+from endpoint.responses import to_json
+from model_interface.answers import PNG, media_type, to_answer
+from model_interface.fields import schemas
 
 
 def render_openapi(batcher: Batcher) -> str:

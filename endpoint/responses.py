@@ -7,9 +7,9 @@ from flask import Response, current_app, json, jsonify, render_template, request
 from werkzeug import exceptions
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from endpoint.files import PNG, File, data_uri, media_type, to_file
 from endpoint.job_queue import NotReady
-from endpoint.model_info import Model, ModelInfo
+from model_interface.answers import PNG, data_uri, media_type, to_answer, to_file
+from model_interface.model_info import Model, ModelInfo
 
 TEXT, JSON, HTML = "text/plain", "application/json", "text/html"
 # The values of the dict may be files, images, or lists of them.
@@ -77,12 +77,6 @@ def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
     answer = to_answer(model.encode(output))
     name = "drawing" if "image" in answer else "image"
     return answer | {name: drawing} if drawing else answer  # The page shows both.
-
-
-def to_answer(encoded: Any) -> dict[str, Any]:
-    """Return what a model's `encode` returned as a dict."""
-    name = {list: "images", File: "file"}.get(type(encoded), "image")
-    return encoded if isinstance(encoded, dict) else {name: encoded}
 
 
 def respond(answers: Sequence[Answer]) -> Response:

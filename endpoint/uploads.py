@@ -2,54 +2,22 @@
 
 import io
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import IO, Any
 
 import flask
 from pydantic import BaseModel
-from pydantic_core import core_schema
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, abort
 from werkzeug.utils import cached_property
 from werkzeug.wrappers import Request
 
-from endpoint.fields import Values, parse_fields
-from endpoint.files import OCTETS, File, from_base64, guess_media_type, parsing_lock
+from model_interface.fields import Values, parse_fields
+from model_interface.files import OCTETS, Upload, parsing_lock, to_upload
+from model_interface.model_info import SAMPLE_NAMES, usage
 
-ROOT = Path(__file__).parent.parent
-SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 MAX_JSON_COMMAS = 10_000  # More could be a flood of small objects.
 # A form that holds a text. Parsing it would take long for a text that is no form.
 TEXT_FORM = re.compile(rb"(?:\w+=[^&]*&){0,100}text=")
-
-
-def do_nothing() -> None:
-    """A default that the cache can pickle, unlike a lambda."""
-
-
-@dataclass(frozen=True)
-class Upload(File):
-    """One file or text, and the fields that were sent with it."""
-
-    fields: Any = None  # an instance of the model's class Fields; a dict in an example
-    route: str = ""  # what follows /predict/ in the URL
-    check: Callable[[], None] = do_nothing  # an HTTP error once no client waits
-
-    @classmethod
-    def from_file(cls, path: str | Path, **fields: Any) -> "Upload":
-        """Read a file; a relative path starts at the root of the repository."""
-        data = (ROOT / path).read_bytes()
-        return cls(data, guess_media_type(str(path)), fields)
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, *args: Any) -> Any:
-        """Let a class Fields have a file: `mask: Upload`."""
-        return core_schema.no_info_plain_validator_function(to_upload)
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, *args: Any) -> dict[str, Any]:
-        return {"type": "string", "format": "binary"}
 
 
 class InMemoryRequest(flask.Request):
@@ -65,17 +33,6 @@ class InMemoryRequest(flask.Request):
 
     def _get_file_stream(self, *args: Any, **kwargs: Any) -> IO[bytes]:
         return io.BytesIO()
-
-
-def usage(accepts: str) -> str:
-    """Explain how to send what a model accepts, a media type like "image/*"."""
-    kind = accepts.partition("/")[0]
-    if kind not in SAMPLE_NAMES:
-        return 'Send JSON {"text": "..."}, a form with text, or the text as the body.'
-    curl = f"curl -F file=@{SAMPLE_NAMES[kind]}"
-    return (
-        f'Send a file: {curl}, the file as the body, or JSON {{"{kind}": "<base64>"}}.'
-    )
 
 
 def parse_uploads(
@@ -142,7 +99,7 @@ def read_body(request: Request) -> bytes:
         raise
     except Exception:  # Each server has its own for a body that is cut off.
         abort(400, "The request body is truncated or malformed.")
-    request.environ.get("endpoint.body_received", do_nothing)()
+    request.environ.get("endpoint.body_received", lambda: None)()
     return data
 
 
@@ -156,18 +113,3 @@ def parse_json(request: Request, data: bytes, kind: str) -> dict[str, Any]:
     except (BadRequest, RecursionError):
         abort(400, f"The JSON is malformed. {usage(kind)}")
     return body if isinstance(body, dict) else {}
-
-
-def to_upload(value: Any, kind: str = "") -> Upload:
-    """Return a sent value as an upload, or raise ValueError with what is wrong."""
-    if isinstance(value, Upload):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("is not a string")
-    if kind == "text":
-        return Upload(value.encode("utf-8", "surrogatepass"), "text/plain")
-    try:
-        file = from_base64(value)
-        return Upload(file.data, file.media_type)
-    except ValueError:
-        raise ValueError("is not valid base64, nor a data: URI of it") from None

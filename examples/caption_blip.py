@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, BlipForConditionalGeneration
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "Salesforce/blip-image-captioning-base"  # on the hub
 REVISION = "82a37760796d32b1411fe092ab5d4e227313294b"

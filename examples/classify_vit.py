@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "google/vit-base-patch16-224"  # on the hub; knows ImageNet's 1000 classes
 REVISION = "3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3"

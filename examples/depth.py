@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "depth-anything/Depth-Anything-V2-Small-hf"  # on the hub
 REVISION = "5426e4f0f36572d16453bbda7a8389317b1bef99"

@@ -5,10 +5,10 @@ import torch
 from PIL import Image, ImageDraw
 from transformers import AutoImageProcessor, AutoModelForObjectDetection
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "PekingU/rtdetr_r50vd"  # on the hub; knows COCO's 80 classes
 REVISION = "df939e661d8c52e80608d1ec566561aabd25a4e7"

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 from pydantic import BaseModel, Field
 from torchvision.models import EfficientNet_B0_Weights
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 
 CLASSES = EfficientNet_B0_Weights.DEFAULT.meta["categories"]  # those of ImageNet
 SIZE = 224  # pixels

@@ -5,10 +5,10 @@ import torch
 from PIL import ImageOps
 from transformers import AutoImageProcessor, AutoModel
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "facebook/dinov2-small"  # on the hub; its vectors have 384 numbers
 REVISION = "ed25f3a31f01632728cabb09d1542f84ab7b0056"

@@ -7,7 +7,7 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 import endpoint.model
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 from vit_gpt2.attention_maps import Explanation, attention_grid, explain
 
 

@@ -7,10 +7,10 @@ from PIL import Image
 from pydantic import BaseModel
 from transformers import AutoProcessor, Florence2ForConditionalGeneration
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "florence-community/Florence-2-base"  # on the hub
 REVISION = "00921df66db728a9ceb750f5eca43e5c203a2051"

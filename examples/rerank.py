@@ -4,10 +4,10 @@ import torch
 from pydantic import BaseModel, Field
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from endpoint.uploads import Upload
 from model_helpers.pretrained import load_network
 from model_helpers.text import decode_text
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "cross-encoder/ms-marco-MiniLM-L6-v2"  # on the hub
 REVISION = "c5ee24cb16019beea0893ab7796b1df96625c6b8"

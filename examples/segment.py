@@ -8,10 +8,10 @@ from PIL import Image
 from torch.nn.functional import interpolate
 from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "nvidia/segformer-b0-finetuned-ade-512-512"  # on the hub; 150 classes
 REVISION = "489d5cd81a0b59fab9b7ea758d3548ebe99677da"

@@ -3,10 +3,10 @@
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from endpoint.uploads import Upload
 from model_helpers.pretrained import load_network
 from model_helpers.text import decode_text
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"  # on the hub
 REVISION = "714eb0fa89d2f80546fda750413ed43d93601a13"

@@ -8,10 +8,10 @@ from PIL import Image
 from transformers import Swin2SRForImageSuperResolution
 from werkzeug.exceptions import abort
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "caidas/swin2SR-classical-sr-x2-64"  # on the hub
 REVISION = "cee1c923c6a37361c6e5650b65dcf4be821e5d52"

@@ -8,10 +8,10 @@ import torch
 from transformers import AutoProcessor, WhisperForConditionalGeneration
 from transformers.utils import logging
 
-from endpoint.uploads import Upload
 from model_helpers.audio import decode_audio
 from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "openai/whisper-base"  # on the hub; detects the language
 REVISION = "e37978b90ca9030d5170a5c07aadb050351a65bb"

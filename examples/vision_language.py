@@ -4,10 +4,10 @@ import torch
 from pydantic import BaseModel, Field
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import fast_dtype, load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "HuggingFaceTB/SmolVLM-256M-Instruct"  # on the hub
 REVISION = "7e3e67edbbed1bf9888184d9df282b700a323964"

@@ -8,10 +8,10 @@ from PIL import ImageOps
 from pydantic import BaseModel, Field
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
 from model_helpers.pretrained import load_network
 from model_helpers.weights import resolve
+from model_interface.files import Upload
 
 CHECKPOINT = "openai/clip-vit-base-patch32"  # on the hub
 REVISION = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"

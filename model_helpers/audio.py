@@ -9,8 +9,8 @@ import soundfile
 import soxr
 from werkzeug.exceptions import HTTPException, abort
 
-from endpoint.uploads import Upload
 from model_helpers.slots import TimedBytesIO, small_slots
+from model_interface.files import Upload
 
 AUDIO_MAGIC = re.compile(rb"(?s)fLaC|OggS|RIFF....WAVE")  # the first bytes of a file
 MAX_SAMPLE_RATE = 192_000  # Hz

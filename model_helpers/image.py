@@ -7,9 +7,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from werkzeug.exceptions import HTTPException, abort
 
 from endpoint.settings import read_settings
-from endpoint.uploads import Upload
 from model_helpers.image_header import open_image, refuse_large
 from model_helpers.slots import large_pool, small_slots
+from model_interface.files import Upload
 
 # Pillow's other decoders have a history of security holes; EPS starts a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")

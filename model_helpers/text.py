@@ -2,7 +2,8 @@
 
 from werkzeug.exceptions import abort
 
-from endpoint.uploads import Upload, usage
+from model_interface.files import Upload
+from model_interface.model_info import usage
 
 
 def decode_text(upload: Upload, max_chars: int = 10_000) -> str:

@@ -17,6 +17,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = [ROOT / "examples" / "README.md"]
 URL = "http://127.0.0.1:8000"  # of the server in README.md
 ENDPOINT = ROOT / "endpoint"
+FOLDERS = ("model_interface", "model_helpers", "gunicorn_worker")
 MAX_LINES = 160
 pytestmark = pytest.mark.skipif(
     not (ROOT / "demo").is_dir(), reason="README.md describes the model that ships"
@@ -100,7 +101,7 @@ def test_modules_in_commands_exist():
 
 def test_messages_are_those_of_the_code():
     # A swap deletes the last folder.
-    folders = ("endpoint", "model_helpers", "gunicorn_worker", "vit_gpt2")
+    folders = ("endpoint", *FOLDERS, "vit_gpt2")
     files = [path for name in folders for path in (ROOT / name).glob("*.py")]
     files.append(ROOT / "gunicorn.conf.py")
     source = "".join(path.read_text() for path in files)
@@ -157,13 +158,14 @@ def test_only_existing_settings_are_named():
 
 def test_every_file_of_endpoint_is_in_the_reading_order():
     text = section("README.md", "## Read the code")
-    for path in (*ENDPOINT.glob("*.py"), *(ROOT / "model_helpers").glob("*.py")):
-        assert path.name in text, path.name
+    for folder in ("endpoint", *FOLDERS):
+        for path in (ROOT / folder).glob("*.py"):
+            assert path.name in text, path.name
 
 
 def test_every_file_in_the_reading_order_exists():
     names = re.findall(r"`([\w/]+\.py)`", section("README.md", "## Read the code"))
-    places = (ROOT, ENDPOINT, ROOT / "model_helpers", ROOT / "gunicorn_worker")
+    places = (ROOT, ENDPOINT, *(ROOT / folder for folder in FOLDERS))
     missing = [n for n in names if not any((each / n).is_file() for each in places)]
     assert len(names) > 15 and missing == []
 

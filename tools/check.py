@@ -23,7 +23,11 @@ import numpy as np
 from PIL import Image
 from werkzeug.exceptions import HTTPException
 
-from endpoint.model_info import (
+from endpoint.device import find_device
+from endpoint.settings import read_settings
+from model_interface.answers import check_answer, check_drawing
+from model_interface.files import Upload
+from model_interface.model_info import (
     Model,
     ModelInfo,
     WrongModel,
@@ -31,9 +35,7 @@ from endpoint.model_info import (
     load_model,
     predict,
 )
-from endpoint.settings import read_settings
-from endpoint.uploads import Upload
-from endpoint.warm_up import check_answer, check_drawing, check_key, check_refusal
+from model_interface.warm_up import check_key, check_refusal
 from tools.check_inputs import Variant, find_variants
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -66,7 +68,8 @@ def check_module(module: str) -> Iterator[str]:
     """Yield what each step measures, or raise Problem."""
     file = find_file(module)
     yield import_module(module, file)
-    step, device = Step(file), read_settings().device
+    step = Step(file)
+    device, _ = step("Finding a device", find_device, read_settings().device)
     (model, info), seconds = step("Model(device)", load_model, module, device)
     yield f"load     {seconds:.1f} s on {info.device}"
     yield from ModelChecks(step, model, info).run()

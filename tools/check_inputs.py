@@ -8,9 +8,9 @@ from typing import Any
 from PIL import Image, ImageOps
 from pydantic import BaseModel, ValidationError
 
-from endpoint.fields import Schema, schemas, types_of
-from endpoint.model_info import ModelInfo
-from endpoint.uploads import Upload
+from model_interface.fields import Schema, schemas, types_of
+from model_interface.files import Upload
+from model_interface.model_info import ModelInfo
 
 DEFAULTS = {
     "image/*": lambda: Upload.from_file("french_bulldog.jpg"),

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from endpoint.model_info import load_model, predict
 from endpoint.settings import read_settings
 from model_helpers import weights
 from model_helpers.pretrained import fast_dtype
+from model_interface.model_info import load_model, predict
 
 ROWS, WIDTH, HEADS = 256, 512, 8
 # Shares of the largest value. In float32, cuDNN convolves with 10 bits (TF32).

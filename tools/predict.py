@@ -15,7 +15,7 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from endpoint.responses import problem_body, to_http_error
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 from tools.predict_engines import Engine, LocalEngine, RemoteEngine
 from tools.predict_fields import NO_SOURCES, CommandWithFields, parse_arguments
 from tools.predict_output import FORMATS, AnyOutput, escape, open_output

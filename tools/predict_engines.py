@@ -21,14 +21,14 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.test import encode_multipart
 
 from endpoint.batcher import Batcher, State
-from endpoint.fields import Schema, Values, parse_fields, schemas, types_of
-from endpoint.files import File, data_uri
 from endpoint.job_queue import Job
-from endpoint.model_info import ModelInfo, load_model
-from endpoint.responses import to_answer, to_json
+from endpoint.responses import to_json
 from endpoint.settings import read_settings
-from endpoint.uploads import Upload
 from model_helpers.slots import CORES
+from model_interface.answers import data_uri, to_answer
+from model_interface.fields import Schema, Values, parse_fields, schemas, types_of
+from model_interface.files import File, Upload
+from model_interface.model_info import ModelInfo, load_model
 from tools.predict_fields import class_fields
 from tools.predict_files import files_of
 from tools.predict_sources import InputError
@@ -78,7 +78,7 @@ class LocalEngine:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
         limits = {"queue": sys.maxsize, "deadline": TIMEOUT}
         settings = read_settings().model_copy(update=limits)
-        load = partial(load_model, module, settings.device)
+        load = partial(load_model, module)
         self.batcher = Batcher(load, ModelInfo(name=module), settings)
         self._draws = draws
         # More threads than cores would only compete for the GIL.

@@ -8,7 +8,7 @@ import click
 from flask.cli import ScriptInfo
 from pydantic import BaseModel
 
-from endpoint.fields import Schema, Values, schemas, types_of
+from model_interface.fields import Schema, Values, schemas, types_of
 from tools.predict_sources import InputError, read_source
 
 NO_SOURCES = "Name at least one file, folder or URL, or -."

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import click
 
-from endpoint.files import DATA_URI, File, from_base64, guess_media_type
+from model_interface.files import DATA_URI, File, from_base64, guess_media_type
 from tools.predict_sources import InputError
 from tools.predict_storage import is_url
 
@@ -37,7 +37,7 @@ NO_FILE = "The answer has no file: for lines of answers, name a .jsonl, .csv or 
 
 def files_of(answer: dict[str, Any]) -> list[File]:
     """Return the files of an answer, which are data: URIs or lists of them."""
-    files = []
+    files: list[File] = []
     for value in answer.values():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, str) and DATA_URI.match(each):

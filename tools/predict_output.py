@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import click
 
-from endpoint.files import guess_media_type
+from model_interface.files import guess_media_type
 from tools.predict_files import FileOutput, FolderOutput
 from tools.predict_parts import SUFFIXES, PartsOutput
 from tools.predict_storage import is_url

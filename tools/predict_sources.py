@@ -17,8 +17,7 @@ from urllib.request import urlopen
 
 import click
 
-from endpoint.files import guess_media_type
-from endpoint.uploads import Upload
+from model_interface.files import Upload, guess_media_type
 from tools.predict_storage import is_stored, is_url, list_stored, open_file
 
 CONNECT_TIMEOUT = 10  # seconds, for a URL to connect or to send its next bytes

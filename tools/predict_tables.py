@@ -7,8 +7,7 @@ from fnmatch import fnmatch
 from functools import partial
 from typing import Any, BinaryIO
 
-from endpoint.files import OCTETS, guess_media_type
-from endpoint.uploads import Upload
+from model_interface.files import OCTETS, Upload, guess_media_type
 from tools.predict_sources import InputError, check_size, is_table, read_source
 from tools.predict_storage import arrow, open_file
 

@@ -14,8 +14,7 @@ from urllib.request import Request, urlopen
 
 import click
 
-from endpoint.files import guess_media_type
-from endpoint.uploads import ROOT
+from model_interface.files import ROOT, guess_media_type
 from tools.smoke_load import TIMEOUT, LoadTest
 
 IMAGE = ROOT / "french_bulldog.jpg"

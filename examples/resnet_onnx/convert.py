@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import nn
 from torchvision import models
 
-from endpoint.uploads import Upload
 from examples.resnet_onnx.preprocess import SIZE, preprocess
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 
 LAYERS = (18, 34, 50, 101, 152)
 TOLERANCE = 1e-3  # the largest difference of logits, as a share of the largest logit

@@ -8,9 +8,9 @@ from onnxruntime import InferenceSession
 from pydantic import BaseModel, Field
 
 from endpoint.settings import read_settings
-from endpoint.uploads import Upload
 from examples.resnet_onnx.preprocess import preprocess
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 

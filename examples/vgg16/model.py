@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from endpoint.uploads import Upload
 from examples.vgg16.network import center_crop, make_network, normalize
 from model_helpers import weights
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 
 FOLDER = "./vgg16"  # the default of train.py
 

@@ -25,10 +25,10 @@ from torchvision.models import VGG16_BN_Weights, VGG16_Weights
 from tqdm import tqdm
 from werkzeug.exceptions import HTTPException
 
-from endpoint.uploads import Upload
 from examples.vgg16.model import FOLDER
 from examples.vgg16.network import center_crop, make_network, normalize
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
 MIN_IMAGES = 10  # of each class: one is for validation, one for the test

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from endpoint import create_app
-from endpoint.fields import NoFields, Values
-from endpoint.uploads import Upload
+from model_interface.fields import NoFields, Values
+from model_interface.files import Upload
 from tests.support.buckets import s3_server
 from tests.support.images import make_image
 from tests.support.ray_cluster import RayCluster

@@ -16,9 +16,9 @@ from endpoint.job_queue import (
     PredictionFailed,
     QueueFull,
 )
-from endpoint.model_info import ModelInfo
 from endpoint.settings import Settings
-from endpoint.uploads import Upload
+from model_interface.files import Upload
+from model_interface.model_info import ModelInfo
 from tests.support.apps import wait_until
 
 
@@ -78,7 +78,7 @@ def started(model, **settings) -> Batcher:
     exits: list[int] = []
     info = ModelInfo.of(model, "upper", "cpu")
     batcher = Batcher(
-        lambda: (model, info),
+        lambda device: (model, info),
         ModelInfo(name="upper"),
         Settings(**settings),
         exits.append,
@@ -437,7 +437,7 @@ def test_model_that_ends_its_thread_fails_health(batcher, model):
 
 @pytest.mark.parametrize("error", [SystemExit("One sentence."), ValueError("cause")])
 def test_model_that_cannot_load_ends_the_process(error, caplog):
-    def load():
+    def load(device):
         raise error
 
     exits: list[int] = []
@@ -450,7 +450,7 @@ def test_model_that_cannot_load_ends_the_process(error, caplog):
 
 
 def test_cause_of_a_failure_is_not_shown_to_clients(caplog):
-    def load():
+    def load(device):
         raise ValueError("secret")
 
     exits: list[int] = []

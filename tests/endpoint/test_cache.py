@@ -10,7 +10,7 @@ from werkzeug.exceptions import BadRequest
 
 from endpoint.cache import Cache, digest
 from endpoint.job_queue import Job
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 from tests.support.apps import app_for, ready, wait_until
 
 

@@ -32,6 +32,17 @@ def test_serve_loads_the_model_that_the_setting_names(monkeypatch):
     assert batcher.info.name == "fake"
 
 
+def test_model_is_loaded_on_the_device_that_is_found(monkeypatch):
+    monkeypatch.setenv("ENDPOINT_DEVICE", "cpu")
+    monkeypatch.setattr(
+        "endpoint.batcher.find_device", lambda wanted: f"found for {wanted}"
+    )
+    batcher = create_app(FAKE_MODEL).extensions["batcher"]
+    batcher.start()
+    wait_until(lambda: batcher.health()[0] == "ready")
+    assert batcher.info.device == "found for cpu"
+
+
 LIST_MODULES = """
     import sys
 
@@ -58,7 +69,8 @@ def test_server_imports_only_what_it_needs(model_file, tmp_path, command):
     with Server(*command, ENDPOINT_MODULE=module, PYTHONPATH=tmp_path) as server:
         modules = server.wait_for(200).curl("-d", "anything", "/").split()
     assert "endpoint.app" in modules
-    own = {path.name for path in ROOT.iterdir()} - {"endpoint", "gunicorn_worker"}
+    kept = {"endpoint", "gunicorn_worker", "model_interface"}
+    own = {path.name for path in ROOT.iterdir()} - kept
     assert "model_helpers" in own
     assert own.isdisjoint(name.partition(".")[0] for name in modules)
     assert "torch" not in modules and "transformers" not in modules

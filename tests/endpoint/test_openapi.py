@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr
 
 from endpoint import create_app
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 from tests.endpoint.test_responses import Drawing
 from tests.stress.fuzz_requests import ALL_KINDS, LENIENT, fuzz
 from tests.support.apps import FAKE_MODEL, app_for, ready

@@ -13,8 +13,8 @@ from PIL import Image
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 
 from endpoint import job_queue, responses
-from endpoint.files import File
 from model_helpers.image import decode_image
+from model_interface.files import File
 from tests.support.apps import app_for, ready
 from tests.support.images import make_form, make_image
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel
 from werkzeug.test import EnvironBuilder
 
-from endpoint.files import guess_media_type
-from endpoint.uploads import Upload, usage
+from model_interface.files import Upload, guess_media_type
+from model_interface.model_info import usage
 from tests.support.images import BULLDOG, make_image
 from tests.support.uploads import LimitedRequest, parse, parse_environ, refusal
 

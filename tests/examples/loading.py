@@ -10,8 +10,8 @@ from PIL import Image
 from werkzeug.test import TestResponse
 
 from endpoint import create_app
-from endpoint.uploads import OCTETS, Upload
 from model_helpers import pretrained
+from model_interface.files import OCTETS, Upload
 from tests.support.apps import ready
 
 JSON = {"Accept": "application/json"}

@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from endpoint.model_info import ModelInfo
+from model_interface.model_info import ModelInfo
 from tests.examples import tiny_checkpoints
 
 

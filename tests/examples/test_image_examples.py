@@ -15,8 +15,8 @@ import transformers as hub
 from PIL import Image
 
 from demo import scenes
-from endpoint.uploads import Upload
 from model_helpers.pretrained import fast_dtype
+from model_interface.files import Upload
 from tests.examples import tiny_checkpoints
 from tests.examples.serving import (
     JSON,

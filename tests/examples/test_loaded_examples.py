@@ -8,7 +8,7 @@ import torch
 import transformers as hub
 from PIL import Image
 
-from endpoint.responses import to_answer
+from model_interface.answers import to_answer
 from tests.examples import tiny_checkpoints
 from tests.examples.loading import Loaded, photo
 from tests.examples.serving import assert_similar

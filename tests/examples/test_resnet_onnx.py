@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 from tests.examples.serving import (
     Example,
     assert_batch_equals_singles,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 from tests.examples.serving import (
     PAGE,
     assert_batch_equals_singles,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from werkzeug.exceptions import HTTPException
 
-from endpoint.uploads import Upload
 from model_helpers.slots import MAX_CPU_SECONDS
+from model_interface.files import Upload
 from tests.stress import fuzz_images
 from tests.support.images import make_image
 from tests.support.uploads import refusal

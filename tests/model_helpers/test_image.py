@@ -8,10 +8,10 @@ import pytest
 from PIL import Image, ImageFile
 
 from endpoint.job_queue import DeadlineExceeded
-from endpoint.uploads import Upload
 from model_helpers import image as module
 from model_helpers.image import decode_image
 from model_helpers.slots import MAX_CPU_SECONDS, large_pool
+from model_interface.files import Upload
 from tests.stress import corpus, fuzz_images
 from tests.support.uploads import refusal
 

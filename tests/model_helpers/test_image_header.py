@@ -5,9 +5,9 @@ import struct
 import pytest
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from endpoint.uploads import Upload
 from model_helpers import image_header
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 from tests.stress import corpus
 from tests.support.uploads import refusal
 

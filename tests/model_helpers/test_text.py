@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from endpoint.uploads import Upload
 from model_helpers.text import decode_text
+from model_interface.files import Upload
 from tests.support.images import make_image
 from tests.support.uploads import parse, refusal
 

@@ -17,9 +17,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from endpoint.fields import NoFields
 from endpoint.uploads import parse_uploads
 from model_helpers.image import decode_image
+from model_interface.fields import NoFields
 from tests.stress import corpus
 
 MAX_CPU_SECONDS = 2.0  # for one case

@@ -4,9 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, SecretStr
 
-from endpoint.files import File
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
+from model_interface.files import File, Upload
 from tests.support import fake_model as fake
 
 

@@ -4,8 +4,8 @@ import os
 import sys
 import time
 
-from endpoint.uploads import Upload
 from model_helpers.image import decode_image
+from model_interface.files import Upload
 
 FAILS, IS_FATAL, HANGS, EXITS = 13, 17, 19, 23  # widths in pixels
 

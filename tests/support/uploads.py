@@ -9,8 +9,9 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
-from endpoint.fields import NoFields
-from endpoint.uploads import Upload, parse_uploads
+from endpoint.uploads import parse_uploads
+from model_interface.fields import NoFields
+from model_interface.files import Upload
 
 
 class LimitedRequest(Request):

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")

@@ -162,7 +162,7 @@ def test_server_ends_its_start_with_the_same_sentence(
     model_file, mistake, monkeypatch, caplog
 ):
     good, bad, sentence = MISTAKES[mistake]
-    source = "    from endpoint.uploads import Upload" + GOOD.replace(good, bad)
+    source = "    from model_interface.files import Upload" + GOOD.replace(good, bad)
     if "example" not in bad:
         line = "\n        example = Upload.from_file('french_bulldog.jpg')"
         source = source.replace("class Model:", f"class Model:{line}")

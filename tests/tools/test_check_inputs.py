@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from endpoint.fields import schemas
-from endpoint.model_info import ModelInfo
-from endpoint.uploads import Upload
+from model_interface.fields import schemas
+from model_interface.files import Upload
+from model_interface.model_info import ModelInfo
 from tools.check_inputs import changes, find_variants, limits
 
 

@@ -88,7 +88,7 @@ def test_kernel_that_fails_ends_the_check(monkeypatch):
 MODEL = """
 from itertools import count
 
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 
 answers = count() if {differs} else [0] * 9
 

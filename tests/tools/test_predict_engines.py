@@ -9,7 +9,7 @@ from PIL import Image
 from werkzeug.wrappers import Response
 
 from endpoint import create_app
-from endpoint.fields import Values
+from model_interface.fields import Values
 from tests.support.apps import ready
 from tests.support.server import ROOT, SCRIPTS
 from tools.predict_engines import Decoded, LocalEngine
@@ -143,7 +143,7 @@ TYPED = """
     from pydantic import BaseModel, Field, model_validator
 
     from model_helpers.image import decode_image
-    from endpoint.uploads import Upload
+    from model_interface.files import Upload
 
     WIDTHS = []
 
@@ -242,7 +242,9 @@ def test_server_draws_answers_that_have_no_file(flask, folder, serve, typed, tmp
 def test_files_of_a_server_are_not_drawn(flask, folder, serve, model_file, tmp_path):
     wav = 'return {"file": File(b"wav", "audio/wav")}'
     source = TYPED.replace("width, fields = output", wav)
-    source = source.replace("from PIL", "from endpoint.files import File\n    from PIL")
+    source = source.replace(
+        "from PIL", "from model_interface.files import File\n    from PIL"
+    )
     url = serve(ready(create_app(model_file(source).stem)))
     sound, image = tmp_path / "a.wav", tmp_path / "a.png"
     arguments = "predict", folder / "30.png", "--url", url, "--output"

@@ -13,7 +13,7 @@ TYPED = """
     from pydantic import BaseModel, Field
 
     from model_helpers.image import decode_image
-    from endpoint.uploads import Upload
+    from model_interface.files import Upload
 
     LOADED = []
 

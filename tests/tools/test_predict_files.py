@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from endpoint import create_app
-from endpoint.files import File, data_uri
+from model_interface.answers import data_uri
+from model_interface.files import File
 from tests.support.images import make_image
 from tools import predict_files
 from tools.predict_files import FileOutput, FolderOutput, extension, file_names
@@ -22,7 +23,7 @@ MODEL = """
     from pydantic import BaseModel
 
     from model_helpers.image import decode_image
-    from endpoint.files import File
+    from model_interface.files import File
 
     class Model:
         class Fields(BaseModel):

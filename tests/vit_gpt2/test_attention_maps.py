@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from demo import scenes
-from endpoint.uploads import Upload
 from examples.explain_caption import Model
+from model_interface.files import Upload
 from tests.vit_gpt2.reference import DEVICES
 
 NOUNS = ["animal", "garment", "thing"]  # attributes of a scene

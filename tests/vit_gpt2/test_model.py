@@ -9,7 +9,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoderModel
 
 from endpoint.model import Model
-from endpoint.uploads import Upload
+from model_interface.files import Upload
 from tests.support import random_checkpoint
 from tests.support.images import make_image
 from tests.support.server import Server

@@ -11,11 +11,11 @@ import pydantic
 from pydantic import BaseModel, Field, InstanceOf, ValidationError
 from werkzeug.exceptions import BadRequest
 
-from endpoint.device import find_device
-from endpoint.fields import NoFields, Values, explain, parse_fields, schemas
-from endpoint.uploads import Upload
+from model_interface.fields import NoFields, Values, explain, parse_fields, schemas
+from model_interface.files import Upload
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("endpoint")
+SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 METHODS = {"decode": "upload", "predict": "inputs", "encode": "output"}
 FieldsClass = type[BaseModel]
 Route = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -130,12 +130,11 @@ def check_class(model_class: type) -> None:
             refuse(f"{own} is not an attribute of this endpoint: {question}")
 
 
-def load_model(module: str, device: str = "") -> tuple[Model, ModelInfo]:
-    """Load the class Model of a module onto a device; "" finds one.
+def load_model(module: str, device: str) -> tuple[Model, ModelInfo]:
+    """Load the class Model of a module onto a device.
 
     Raise SystemExit with a sentence if the file cannot be used.
     """
-    device = find_device(device)
     try:
         model_class = importlib.import_module(module).Model
     except (ModuleNotFoundError, AttributeError) as error:
@@ -158,3 +157,14 @@ def predict(model: Model, inputs: list[Any]) -> list[Any]:
         counts = f"{len(outputs)} outputs for {len(inputs)} inputs"
         raise WrongModel(f"predict returned {counts}: return one for each.")
     return list(outputs)
+
+
+def usage(accepts: str) -> str:
+    """Explain how to send what a model accepts, a media type like "image/*"."""
+    kind = accepts.partition("/")[0]
+    if kind not in SAMPLE_NAMES:
+        return 'Send JSON {"text": "..."}, a form with text, or the text as the body.'
+    curl = f"curl -F file=@{SAMPLE_NAMES[kind]}"
+    return (
+        f'Send a file: {curl}, the file as the body, or JSON {{"{kind}": "<base64>"}}.'
+    )

@@ -6,9 +6,9 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from endpoint.fields import NoFields
-from endpoint.model_info import ModelInfo, check_class, load_model
-from endpoint.uploads import Upload
+from model_interface.fields import NoFields
+from model_interface.files import Upload
+from model_interface.model_info import ModelInfo, check_class, load_model
 
 PLAIN = """
     class Model:
@@ -108,18 +108,15 @@ def test_model_is_loaded_from_its_module_onto_the_device(model_file, caplog):
     assert f"Serving {path.stem} on cpu." in caplog.text
 
 
-def test_device_is_found_if_none_is_given(model_file, monkeypatch):
-    monkeypatch.setattr("endpoint.model_info.find_device", lambda device: device or "x")
-    model, info = load_model(model_file(PLAIN).stem)
-    assert (model.device, info.device) == ("x", "x")
-
-
 @pytest.mark.parametrize(
     "module, reason",
     [
         ("tests.nothing", "No module named 'tests.nothing'"),
         ("nothing.at.all", "No module named 'nothing'"),
-        ("endpoint.model_info.more", "'endpoint.model_info' is not a package"),
+        (
+            "model_interface.model_info.more",
+            "'model_interface.model_info' is not a package",
+        ),
         ("json", "module 'json' has no attribute 'Model'"),
     ],
 )

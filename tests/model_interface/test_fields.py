@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from endpoint.fields import NoFields, Values, parse_fields, schemas
+from model_interface.fields import NoFields, Values, parse_fields, schemas
 from tests.support.uploads import refusal
 
 

@@ -1,15 +1,13 @@
 """Run a model's example through its methods, before the model counts as ready."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
-from endpoint.files import PNG, data_uri, media_type
-from endpoint.model_info import Model, ModelInfo, WrongModel, predict
-from endpoint.responses import to_answer
-from endpoint.uploads import Upload
+from model_interface.answers import check_answer, check_drawing
+from model_interface.files import Upload
+from model_interface.model_info import Model, ModelInfo, WrongModel, predict
 
 
 def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
@@ -51,28 +49,3 @@ def check_key(key: Any) -> None:
         rule = "it must return a number, a text or a tuple of these."
         problem = f"batch_key returned a {type(key).__name__}: {rule}"
         raise WrongModel(problem) from None
-
-
-def check_answer(encoded: Any) -> None:
-    """Refuse what `encode` returned unless it can be sent as it is."""
-    files = encoded if isinstance(encoded, list) else [encoded]
-    is_empty = isinstance(encoded, dict | list) and not encoded
-    if is_empty or not (isinstance(encoded, dict) or all(map(media_type, files))):
-        what = "an empty" if is_empty else "an object of type"
-        what += f" {type(encoded).__name__}"
-        rule = "a dict with at least one value, a PIL image, a File, or a list of these"
-        raise WrongModel(f"encode returned {what}: it must return {rule}.")
-    for name, value in to_answer(encoded).items():
-        try:
-            json.dumps({name: value}, allow_nan=False, default=data_uri)
-        except (TypeError, ValueError) as error:
-            kind = type(value).__name__
-            problem = f'encode returned "{name}" of type {kind}, which is not JSON'
-            raise WrongModel(f"{problem}: {error}") from None
-
-
-def check_drawing(drawing: Any) -> None:
-    """Refuse what `draw` returned unless it is an image or None."""
-    if drawing is not None and media_type(drawing) != PNG:
-        kind = type(drawing).__name__
-        raise WrongModel(f"draw returned a {kind}: it must return a PIL image.")
