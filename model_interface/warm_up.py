@@ -1,17 +1,29 @@
 """Run a model's example through its methods, before the model counts as ready."""
 
+import logging
+import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
 from model_interface.answers import check_answer, check_drawing
+from model_interface.batch_check import DependsOnBatch, changes, check_batch, is_close
 from model_interface.files import Upload
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
 
+log = logging.getLogger("endpoint")
+
+LARGE_BATCH = 32  # inputs at most
+LARGE_BATCH_SECONDS = 0.25  # at most, if each input takes as long as alone
+
 
 def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
-    """Return the output for an example, or raise WrongModel."""
+    """Return the output for an example, or raise WrongModel.
+
+    A mistake that lets every request have its answer is only a warning in the log.
+    """
     try:
         input = model.decode(example)
     except HTTPException as refusal:
@@ -19,11 +31,56 @@ def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
         raise WrongModel(problem) from None
     check_refusal(model, info, example)
     check_key(info.batch_key(input))
-    # Twice, because one input alone hides mistakes in the length of a batch.
-    output, *_ = predict(model, [input] * min(2, info.max_batch))
-    check_answer(model.encode(output))
+    started = time.monotonic()
+    [output] = predict(model, [input])
+    seconds = time.monotonic() - started
+    answer = model.encode(output)
+    check_answer(answer)
     check_drawing(info.draw(output) if info.draw else None)
+    if info.max_batch > 1:
+        check_pair(model, input, find_another(model, info, example, input), answer)
+        affordable = int(LARGE_BATCH_SECONDS / max(seconds, 0.001))
+        try_batch(model, [input] * min(info.max_batch, LARGE_BATCH, affordable))
     return output
+
+
+def find_another(model: Model, info: ModelInfo, example: Upload, input: Any) -> Any:
+    """Return a changed example that may share the input's batch, else the input."""
+    another = input
+    for data in changes(example.data, info.accepts):
+        with suppress(Exception):  # `flask check` says what cannot be decoded.
+            changed = model.decode(replace(example, data=data))
+            if info.batch_key(changed) == info.batch_key(input):
+                another = changed
+    return another
+
+
+def check_pair(model: Model, input: Any, another: Any, alone: Any) -> None:
+    """Compare an input's answer in a batch of two with the one that it had alone."""
+
+    def answers(*inputs: Any) -> list[Any]:
+        return [model.encode(output) for output in predict(model, list(inputs))]
+
+    pair = answers(input, another)
+    if is_close(pair[0], alone):
+        return
+    if not is_close(answers(input)[0], alone):
+        return  # The model answers at random.
+    try:
+        check_batch(pair, [alone, *answers(another)])
+    except DependsOnBatch as problem:
+        log.warning("%s", problem)
+
+
+def try_batch(model: Model, inputs: list[Any]) -> None:
+    """Warn if a larger batch fails: it would be halved, and all requests answered."""
+    if len(inputs) < 3:
+        return
+    try:
+        predict(model, inputs)
+    except Exception as error:
+        log.warning("A batch of %d fails: %s", len(inputs), error)
+        predict(model, inputs[:1])  # It raises if the GPU cannot be used any more.
 
 
 def check_refusal(model: Model, info: ModelInfo, example: Upload) -> None:

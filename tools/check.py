@@ -3,9 +3,7 @@
 import ast
 import importlib
 import importlib.util
-import json
 import linecache
-import math
 import os
 import resource
 import sys
@@ -16,16 +14,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
-import numpy as np
-from PIL import Image
 from werkzeug.exceptions import HTTPException
 
 from endpoint.device import find_device
 from endpoint.settings import read_settings
 from model_interface.answers import check_answer, check_drawing
+from model_interface.batch_check import check_batch, is_close, shorten
 from model_interface.files import Upload
 from model_interface.model_info import (
     Model,
@@ -243,9 +240,7 @@ class ModelChecks:
         for size in sorted({1, min(2, limit), min(len(inputs), limit), limit}):
             order = [index % len(inputs) for index in range(size)]
             answers, seconds = self.answers([inputs[index] for index in order])
-            for position, (index, answer) in enumerate(zip(order, answers), start=1):
-                if not is_close(answer, singles[index]):
-                    explain_difference(answer, singles, index, position, size)
+            check_batch(answers, [singles[index] for index in order])
             each = f", {1000 * seconds / size:.1f} ms each" if size > 1 else ""
             yield f"predict  {1000 * seconds:.1f} ms for {size}{each}"
 
@@ -256,52 +251,3 @@ def catch_refusal(model: Model, upload: Upload) -> Any:
         return model.decode(upload)
     except HTTPException as refusal:
         return refusal
-
-
-def explain_difference(
-    answer: Any, singles: list[Any], index: int, position: int, size: int
-) -> NoReturn:
-    """Raise Problem for an answer in a batch that is not the one of its input."""
-    if any(is_close(answer, single) for single in singles):
-        raise Problem(
-            "predict returned its outputs in the wrong order: output "
-            f"{position} of {size} belongs to another input."
-        )
-    alone, batched = shorten(singles[index]), shorten(answer)
-    raise Problem(
-        "An answer depends on the other inputs in its batch: "
-        f"alone {alone}, in a batch of {size} {batched}."
-    )
-
-
-def is_close(one: Any, other: Any) -> bool:
-    """Compare two answers; floats and images may differ by one percent.
-
-    Times, in keys that end in _time, may differ by any amount.
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        names = [name for name in one if not name.endswith("_time")]
-        values = (is_close(one[name], other.get(name)) for name in names)
-        return one.keys() == other.keys() and all(values)
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        return len(one) == len(other) and all(map(is_close, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=0.01, abs_tol=0.01)
-    if isinstance(one, Image.Image) and isinstance(other, Image.Image):
-        if (one.mode, one.size) != (other.mode, other.size):
-            return False
-        levels, others = np.asarray(one, float), np.asarray(other, float)
-        return bool(np.abs(levels - others).mean() <= 0.01 * max(levels.max(), 1))
-    return bool(one == other)
-
-
-def shorten(answer: Any) -> str:
-    """Show an answer in at most about 200 characters."""
-    if isinstance(answer, Image.Image):
-        return f"an image of {answer.width} x {answer.height}"
-    text = (
-        json.dumps(answer, default=shorten)
-        if isinstance(answer, dict)
-        else repr(answer)
-    )
-    return text if len(text) < 200 else f"{text[:200]}..."

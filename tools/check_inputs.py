@@ -1,13 +1,12 @@
 """What `flask check` sends to a model: its examples, changed, and with other fields."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from PIL import Image, ImageOps
 from pydantic import BaseModel, ValidationError
 
+from model_interface.batch_check import changes
 from model_interface.fields import Schema, schemas, types_of
 from model_interface.files import Upload
 from model_interface.model_info import ModelInfo
@@ -40,21 +39,6 @@ def find_variants(info: ModelInfo) -> Iterator[Variant]:
         yield Variant("the example changed", replace(first, data=data), True)
     for route in ("", *info.routes):
         yield from with_fields(first, route, info.fields_of(route))
-
-
-def changes(data: bytes, accepts: str) -> Iterator[bytes]:
-    """Yield an image inverted and also narrower, or a text reordered and longer."""
-    if accepts == "text/plain":
-        yield b" ".join(reversed(data.split()))
-        yield data + b" " + data
-    elif accepts.startswith("image/"):
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-        inverted = ImageOps.mirror(ImageOps.invert(image))
-        narrow = inverted.resize((image.width * 2 // 3 + 1, image.height))
-        for changed in (inverted, narrow):
-            file = io.BytesIO()
-            changed.save(file, "PNG")
-            yield file.getvalue()
 
 
 def with_fields(

@@ -15,6 +15,12 @@ EXAMPLE = Upload(b"example", "text/plain")
 TEXT = ModelInfo(accepts="text/plain")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Let a slow machine run the larger batch, too."""
+    monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 1000)
+
+
 class Model:
     def __init__(self, answer=None):
         self.answer = {"length": 7} if answer is None else answer
@@ -89,3 +95,102 @@ def test_example_is_run_in_a_batch_that_the_model_allows(max_batch):
     else:
         with pytest.raises(WrongModel, match="1 outputs for 2 inputs"):
             warm_up(OnlyOne(), info, EXAMPLE)
+
+
+class Recorded(Model):
+    """A model of texts that records the batches that it was given."""
+
+    def __init__(self):
+        self.batches = []
+
+    def predict(self, inputs):
+        self.batches.append(list(inputs))
+        return [len(data) for data in inputs]
+
+    def encode(self, output):
+        return {"length": output}
+
+
+def warnings_of(model, caplog, **attributes):
+    assert warm_up(model, ModelInfo(accepts="text/plain", **attributes), EXAMPLE) == 7
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_example_is_run_alone_then_with_another_then_in_a_larger_batch(caplog):
+    model = Recorded()
+    assert warnings_of(model, caplog, max_batch=1000) == []
+    pair = [b"example", b"example example"]
+    assert model.batches == [[b"example"], pair, [b"example"] * 32]
+
+
+def test_inputs_with_different_keys_are_not_in_one_batch(caplog):
+    model = Recorded()
+    assert warnings_of(model, caplog, max_batch=2, batch_key=len) == []
+    assert model.batches == [[b"example"], [b"example"] * 2]
+
+
+def test_changed_example_may_be_refused(caplog):
+    class Strict(Recorded):
+        def decode(self, upload):
+            return {b"example": b"example"}[upload.data]
+
+    model = Strict()
+    assert warnings_of(model, caplog, max_batch=2) == []
+    assert model.batches == [[b"example"], [b"example"] * 2]
+
+
+def test_slow_model_is_not_run_in_a_larger_batch(caplog, monkeypatch):
+    monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 0)
+    model = Recorded()
+    assert warnings_of(model, caplog) == []
+    assert [len(batch) for batch in model.batches] == [1, 2]
+
+
+def test_random_answers_are_not_compared(caplog):
+    class Random(Recorded):
+        def encode(self, output):
+            return {"number": len(self.batches)}
+
+    assert warnings_of(Random(), caplog) == []
+
+
+def test_answer_that_depends_on_its_batch_is_a_warning(caplog):
+    class Padded(Recorded):
+        def predict(self, inputs):
+            return [max(map(len, inputs))] * len(inputs)
+
+    [line] = warnings_of(Padded(), caplog)
+    assert line.startswith("An answer depends on the other inputs in its batch: alone")
+
+
+def test_answers_in_the_wrong_order_are_refused():
+    class Reversed(Recorded):
+        def predict(self, inputs):
+            return [len(data) for data in reversed(inputs)]
+
+    with pytest.raises(WrongModel, match="wrong order: output 1 of 2 belongs to"):
+        warm_up(Reversed(), TEXT, EXAMPLE)
+
+
+def test_larger_batch_that_fails_is_a_warning(caplog):
+    class Small(Recorded):
+        def predict(self, inputs):
+            if len(inputs) > 4:
+                raise MemoryError("out of memory")
+            return super().predict(inputs)
+
+    assert warnings_of(Small(), caplog, max_batch=4) == []
+    [line] = warnings_of(Small(), caplog, max_batch=8)
+    assert line == "A batch of 8 fails: out of memory"
+
+
+def test_model_that_a_larger_batch_breaks_is_refused():
+    class Broken(Recorded):
+        def predict(self, inputs):
+            if max(map(len, [*self.batches, inputs])) > 4:
+                self.batches.append(inputs)
+                raise RuntimeError("CUDA error")
+            return super().predict(inputs)
+
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        warm_up(Broken(), TEXT, EXAMPLE)

@@ -5,7 +5,6 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from PIL import Image
 
 from endpoint import batcher, create_app
 from tests.support.apps import wait_until
@@ -84,7 +83,7 @@ PILLOW = "__import__('PIL.Image').Image.open(__import__('io').BytesIO(upload.dat
 MISTAKES = {
     "one output": (WIDTHS, "str(sizes)", "predict returned a str, not a list"),
     "too few": (WIDTHS, "sizes[:1]", "1 outputs for 2 inputs: return one for"),
-    "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "order: output 1 of 3 belongs to"),
+    "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "order: output 1 of . belongs to"),
     "others": (WIDTHS, "[max(sizes)[0] + len(sizes)] * len(sizes)", "the other inputs"),
     "only a few": (WIDTHS, f"len(sizes) < 5 and {WIDTHS}", "returned a bool, not"),
     "only one": (WIDTHS, f"len(sizes) < 2 and {WIDTHS}", "returned a bool, not"),
@@ -152,30 +151,59 @@ def test_mistake_is_reported_in_a_sentence(model_file, mistake):
     assert status == 1 and re.search(sentence, last), output
 
 
-# The start runs one example, at most twice in a batch, and does not measure.
-UNSEEN = {"wrong order", "others", "slow import", "only a few"}
+# The start does not know how long each import of a model file takes.
+UNSEEN = {"slow import"}
+# These mistakes let every request have an answer: the server starts with a warning.
+WARNINGS = {"others", "only a few"}
 OWN_ERRORS = {"raises", "no class", "no syntax", "no import", "loading", "key fails"}
 
 
-@pytest.mark.parametrize("mistake", [each for each in MISTAKES if each not in UNSEEN])
-def test_server_ends_its_start_with_the_same_sentence(
-    model_file, mistake, monkeypatch, caplog
-):
+@pytest.fixture
+def started(model_file, monkeypatch):
+    """Start a server with a model file, which gets an example if it has none."""
+
+    def start(source):
+        source = f"    from model_interface.files import Upload{source}"
+        if "example" not in source:
+            line = "\n        example = Upload.from_file('french_bulldog.jpg')"
+            source = source.replace("class Model:", f"class Model:{line}")
+        monkeypatch.setattr(batcher, "DRAIN_SECONDS", 0)
+        monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 1000)
+        served = create_app(model_file(source).stem).extensions["batcher"]
+        served.exits = []
+        served.exit = served.exits.append
+        served.start()
+        wait_until(lambda: served.exits or served.state == "ready")
+        return served
+
+    return start
+
+
+def said(caplog, level):
+    return [each.getMessage() for each in caplog.records if each.levelname == level]
+
+
+@pytest.mark.parametrize("mistake", sorted(MISTAKES.keys() - UNSEEN - WARNINGS))
+def test_server_ends_its_start_with_the_same_sentence(started, mistake, caplog):
     good, bad, sentence = MISTAKES[mistake]
-    source = "    from model_interface.files import Upload" + GOOD.replace(good, bad)
-    if "example" not in bad:
-        line = "\n        example = Upload.from_file('french_bulldog.jpg')"
-        source = source.replace("class Model:", f"class Model:{line}")
-    monkeypatch.setattr(batcher, "DRAIN_SECONDS", 0)
-    served, exits = create_app(model_file(source).stem).extensions["batcher"], []
-    served.exit = exits.append
-    served.start()
-    wait_until(lambda: exits)
-    assert exits == [3]
-    [said] = [each for each in caplog.records if each.levelname == "CRITICAL"]
+    assert started(GOOD.replace(good, bad)).exits == [3]
+    [line] = said(caplog, "CRITICAL")
     if mistake not in OWN_ERRORS:  # The log has their tracebacks.
         sentence = sentence.replace("ends the process", "The model cannot be loaded")
-        assert re.search(sentence, said.getMessage())
+        assert re.search(sentence, line)
+
+
+@pytest.mark.parametrize("mistake", sorted(WARNINGS))
+def test_server_starts_with_the_same_sentence_as_a_warning(started, mistake, caplog):
+    good, bad, sentence = MISTAKES[mistake]
+    assert started(GOOD.replace(good, bad)).state == "ready"
+    assert any(re.search(sentence, line) for line in said(caplog, "WARNING"))
+
+
+def test_start_warns_of_nothing_in_a_good_model(started, caplog):
+    assert started(GOOD).state == "ready"
+    lines = said(caplog, "WARNING")
+    assert [each for each in lines if "NO GPU FOUND" not in each] == []
 
 
 EAGER = "import time\ntime.sleep(1.1)\nthing = 1\n"
@@ -304,12 +332,3 @@ def test_module_is_named_with_dots_or_by_its_path(flask, name):
 def test_module_of_the_settings_is_the_default(flask, monkeypatch):
     monkeypatch.setenv("ENDPOINT_MODULE", "tests.support.fake_model")
     assert "640 by 427" in flask("check")[1]
-
-
-def test_images_are_close_within_one_percent():
-    grey, brighter = (Image.new("RGB", (9, 9), (99 + more,) * 3) for more in (0, 30))
-    almost = grey.copy()
-    almost.putpixel((4, 4), (100, 99, 99))
-    assert check.is_close(grey, almost) and not check.is_close(grey, brighter)
-    assert not check.is_close(grey, grey.resize((9, 8)))
-    assert check.shorten(grey) == "an image of 9 x 9"
