@@ -51,8 +51,7 @@ step() {
     checkpoint) run 200 checkpoint "$PYTHON" -m tests.support.random_checkpoint --full \
       "$CHECKPOINT" ;;
     tests) run 480 tests "$PYTHON" -m pytest -p no:cacheprovider tests/vit_gpt2 \
-      tests/tools/test_gpu_check.py tests/endpoint/test_model.py \
-      tests/model_helpers/test_weights.py ;;
+      tests/tools/test_gpu_check.py tests/model_helpers/test_weights.py ;;
     engine) run 300 engine "$PYTHON" -m benchmarks.engine --seconds 3 --batches \
       1 2 4 8 16 32 64 128 --checkpoint "$CHECKPOINT" --output "$OUT/gpu-engine.json" ;;
     command) run 500 command "$PYTHON" -m benchmarks.command --rounds "$ROUNDS" \

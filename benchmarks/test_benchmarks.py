@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import statistics
 import subprocess
 import threading
@@ -365,6 +366,17 @@ def test_gpu_script_measures_only_servers_that_exist():
     assert len(measured) == 4 and len(names) > 15
     for name in names:
         servers.parse_name(name)
+
+
+def test_gpu_script_names_only_files_that_exist():
+    text = (ROOT / "benchmarks" / "gpu.sh").read_text()
+    paths = re.findall(r"\btests/[\w/.]+", text)
+    paths += [
+        f"{name.replace('.', '/')}.py" for name in re.findall(r"-m ([\w.]+)", text)
+    ]
+    paths.remove("pytest.py")
+    assert len(paths) > 6
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 def test_arithmetic_of_one_caption_is_58_gflop():
