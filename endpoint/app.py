@@ -18,7 +18,6 @@ from endpoint.job_queue import Job, NotReady, QueueFull
 from endpoint.openapi import render_openapi
 from endpoint.uploads import parse_uploads
 from model_interface.files import Upload
-from model_interface.model_info import usage
 
 routes = Blueprint("endpoint", __name__)
 STAGES = ("decode", "queue", "predict")  # of a job
@@ -88,7 +87,7 @@ def index() -> dict[str, Any] | str:
     if responses.wants_page():
         return responses.render_page()
     info = batcher().info
-    return info.to_json() | {"state": batcher().state, "use": usage(info.accepts)}
+    return info.to_json() | {"state": batcher().state, "use": info.usage}
 
 
 @routes.get("/ping")

@@ -176,8 +176,7 @@ class Batcher:
         refusal = None if wait else self.refusal()
         if refusal or not self.queue.reserve(job.time_left() if wait else 0):
             full = job_queue.QueueFull("The queue is full", 1)
-            late = job_queue.DeadlineExceeded() if wait else full
-            job.finish(error=refusal or self.refusal() or late)
+            job.finish(error=refusal or self.refusal() or full)
             return job
         try:
             self._decode(upload, job)

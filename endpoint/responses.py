@@ -56,11 +56,10 @@ def problem_body(error: HTTPException) -> dict[str, Any]:
 def error_response(error: Exception) -> Response:
     """Respond to an error; a browser's form gets it on the page."""
     error = to_http_error(error)
+    body, kind = json.dumps(problem_body(error)) + "\n", "application/problem+json"
     if wants_page():
-        response = Response(render_page([error]), error.code, mimetype=HTML)
-    else:
-        body = json.dumps(problem_body(error)) + "\n"
-        response = Response(body, error.code, mimetype="application/problem+json")
+        body, kind = render_page([error]), HTML
+    response = Response(body, error.code, mimetype=kind)
     for name, value in error.get_headers():  # Allow, Retry-After and the like
         response.headers.setdefault(name, value)
     return response
@@ -68,10 +67,8 @@ def error_response(error: Exception) -> Response:
 
 def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
     """Encode the output; draw it if an image was requested, or the page."""
-    if not info.draw:
-        return to_answer(model.encode(output))
     kind = request.accept_mimetypes.best_match((TEXT, JSON, HTML, PNG), default=TEXT)
-    drawing = info.draw(output) if kind in (HTML, PNG) else None
+    drawing = info.draw(output) if info.draw and kind in (HTML, PNG) else None
     if drawing and kind == PNG:
         return to_answer(drawing)
     answer = to_answer(model.encode(output))
@@ -82,21 +79,19 @@ def encode(model: Model, info: ModelInfo, output: Any) -> Answer:
 def respond(answers: Sequence[Answer]) -> Response:
     """Write the answers, in the order of the uploads, as the client accepts them."""
     values = [v for each in answers if isinstance(each, dict) for v in each.values()]
-    files: dict[str, Any] = {}
-    for value in values:
-        if kind := media_type(value):
-            files.setdefault(kind, value)  # the first of each type
+    typed = [(kind, value) for value in values if (kind := media_type(value))]
+    files = dict(reversed(typed))  # the first of each type
     # An answer that begins with a file is sent as that file, unless JSON is accepted.
     is_file = any(media_type(first_value(each)) for each in answers)
-    kinds = [*files, JSON, HTML, TEXT] if is_file else [TEXT, JSON, HTML, *files]
+    kinds = [*dict(typed), JSON, HTML, TEXT] if is_file else [TEXT, JSON, HTML, *files]
     kind = request.accept_mimetypes.best_match(kinds, default=kinds[0])
     if kind == HTML:
         return Response(render_page(answers), mimetype=HTML)
-    if kind == TEXT:
-        lines = [f"{first_value(answer)}\n" for answer in answers]
-        return Response("".join(lines), mimetype=TEXT)
-    if kind in files and len(answers) == 1:
+    if kind in files and len(answers) == 1 and (is_file or kind != TEXT):
         return Response(to_file(files[kind]).data, mimetype=kind)
+    if kind == TEXT:
+        lines = [f"{to_text(first_value(answer))}\n" for answer in answers]
+        return Response("".join(lines), mimetype=TEXT)
     items = [to_json(answer) for answer in answers]
     return jsonify(items[0] if len(items) == 1 else {"predictions": items})
 
@@ -105,6 +100,13 @@ def first_value(answer: Answer) -> Any:
     if isinstance(answer, HTTPException):
         return f"error: {problem_body(answer)['detail']}"
     return next(iter(answer.values()))
+
+
+def to_text(value: Any) -> str:
+    """Return a value as one line: numbers and strings as they are, others as JSON."""
+    if isinstance(value, str | int | float):
+        return str(value)
+    return json.dumps(value, default=data_uri, ensure_ascii=False)
 
 
 def to_json(answer: Answer) -> dict[str, Any]:

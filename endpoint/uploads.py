@@ -13,7 +13,7 @@ from werkzeug.wrappers import Request
 
 from model_interface.fields import Values, parse_fields
 from model_interface.files import OCTETS, Upload, parsing_lock, to_upload
-from model_interface.model_info import SAMPLE_NAMES, usage
+from model_interface.model_info import usage
 
 MAX_JSON_COMMAS = 10_000  # More could be a flood of small objects.
 # A form that holds a text. Parsing it would take long for a text that is no form.
@@ -40,11 +40,12 @@ def parse_uploads(
 ) -> list[Upload]:
     """Return the request's uploads in order; 400 without one, 413 over a limit."""
     kind, inputs, others = accepts.partition("/")[0], [], Values()
-    for name, value in read_values(request, kind).items(True):
+    values = read_values(request, kind)
+    for name, value in values.items(True):
         is_file = isinstance(value, Upload) and name not in fields.model_fields
         if name not in (kind, "file") and not is_file:
             others.add(name, value)
-        elif value:
+        elif value or len(values.getlist(name)) > 1:  # Answers keep their positions.
             inputs.append(value)
     if not inputs:
         abort(400, f"The request has no {kind}. {usage(accepts)}")
@@ -55,21 +56,20 @@ def parse_uploads(
     try:
         uploads = [to_upload(value, kind) for value in inputs]
     except ValueError as error:
-        abort(400, f'"{kind}" {error}. {usage(accepts)}')
+        abort(400, f"The {kind} {error}. {usage(accepts)}")
     return [replace(upload, fields=own, route=route) for upload in uploads]
 
 
 def read_values(request: Request, kind: str) -> Values:
     """Return what was sent under each name: strings, uploads and what JSON held."""
-    data, values = read_body(request), Values(request.args)
+    data, values = read_body(request), Values()
     if request.mimetype == "multipart/form-data":
         for name, file in request.files.items(True):
             if file.filename:
                 values.add(name, Upload(file.read(), file.mimetype or OCTETS))
         values.update(request.form)
-        if kind in SAMPLE_NAMES and {"file", kind} & request.form.keys():
-            sample = SAMPLE_NAMES[kind]
-            abort(400, f"The file field holds text: an @ is missing in file=@{sample}.")
+        if kind != "text" and {"file", kind} & request.form.keys():
+            abort(400, f"The file field holds text: an @ is missing. {usage(kind)}")
     elif request.mimetype == "application/json":
         for name, value in parse_json(request, data, kind).items():
             is_several = isinstance(value, list) and name in (kind, "file")
@@ -78,6 +78,8 @@ def read_values(request: Request, kind: str) -> Values:
         values.update(request.form)  # curl --data-urlencode text=...
     elif data:  # curl --data-binary labels any file as a urlencoded form.
         values.add("file", Upload(data, request.mimetype or OCTETS))
+    for name, sent in request.args.lists():  # The body's values go first.
+        values.setlistdefault(name, sent)
     return values
 
 

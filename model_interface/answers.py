@@ -21,7 +21,9 @@ def to_answer(encoded: Any) -> dict[str, Any]:
 
 def media_type(value: Any) -> str | None:
     """Return the media type of a file or an image, None for any other value."""
-    return PNG if isinstance(value, Image.Image) else getattr(value, "media_type", None)
+    if isinstance(value, File):
+        return value.media_type
+    return PNG if isinstance(value, Image.Image) else None
 
 
 def to_file(value: Any) -> File:
@@ -48,12 +50,12 @@ def check_answer(encoded: Any) -> None:
     if is_empty or not (isinstance(encoded, dict) or all(map(media_type, files))):
         what = "an empty" if is_empty else "an object of type"
         what += f" {type(encoded).__name__}"
-        rule = "a dict with at least one value, a PIL image, a File, or a list of these"
+        rule = "a dict with a value, a PIL image, a File or a list of images and Files"
         raise WrongModel(f"encode returned {what}: it must return {rule}.")
     for name, value in to_answer(encoded).items():
         try:
             json.dumps({name: value}, allow_nan=False, default=data_uri)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OSError) as error:  # Pillow's is an OSError.
             kind = type(value).__name__
             problem = f'encode returned "{name}" of type {kind}, which is not JSON'
             raise WrongModel(f"{problem}: {error}") from None
@@ -64,3 +66,7 @@ def check_drawing(drawing: Any) -> None:
     if drawing is not None and media_type(drawing) != PNG:
         kind = type(drawing).__name__
         raise WrongModel(f"draw returned a {kind}: it must return a PIL image.")
+    try:
+        to_file(drawing or File(b""))
+    except OSError as error:
+        raise WrongModel(f"draw returned an image that is no PNG: {error}.") from None

@@ -4,11 +4,15 @@ import io
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from model_interface.answers import to_file
+from model_interface.files import Upload
 from model_interface.model_info import WrongModel
 
 
@@ -35,33 +39,34 @@ def check_batch(answers: Sequence[Any], singles: Sequence[Any]) -> None:
         )
 
 
-def changes(data: bytes, accepts: str) -> Iterator[bytes]:
-    """Yield an image inverted and also narrower, or a text reordered and longer."""
+def changed_examples(example: Upload, accepts: str) -> Iterator[Upload]:
+    """Yield an image inverted and also narrower, or a text reversed and also longer."""
     if accepts == "text/plain":
-        yield b" ".join(reversed(data.split()))
-        yield data + b" " + data
+        yield replace(example, data=b" ".join(reversed(example.data.split())))
+        yield replace(example, data=example.data + b" " + example.data)
     elif accepts.startswith("image/"):
         try:
-            image = Image.open(io.BytesIO(data)).convert("RGB")
+            image = Image.open(io.BytesIO(example.data)).convert("RGB")
         except OSError:  # a format that Pillow does not know
             return
         inverted = ImageOps.mirror(ImageOps.invert(image))
         narrow = inverted.resize((image.width * 2 // 3 + 1, image.height))
         for changed in (inverted, narrow):
-            file = io.BytesIO()
-            changed.save(file, "PNG")
-            yield file.getvalue()
+            png = to_file(changed)
+            yield replace(example, data=png.data, media_type=png.media_type)
 
 
 def is_close(one: Any, other: Any) -> bool:
-    """Compare two answers; floats and images may differ by one percent.
+    """Compare two answers. Images may differ by one percent, floats also by 0.01.
 
     Times, in keys that end in _time, may differ by any amount.
     """
     if isinstance(one, dict) and isinstance(other, dict):
-        names = [name for name in one if not name.endswith("_time")]
-        values = (is_close(one[name], other.get(name)) for name in names)
-        return one.keys() == other.keys() and all(values)
+        return one.keys() == other.keys() and all(
+            is_close(one[key], other[key])
+            for key in one
+            if not str(key).endswith("_time")
+        )
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(is_close, one, other))
     if isinstance(one, float) and isinstance(other, float):
@@ -78,9 +83,7 @@ def shorten(answer: Any) -> str:
     """Show an answer in at most about 200 characters."""
     if isinstance(answer, Image.Image):
         return f"an image of {answer.width} x {answer.height}"
-    text = (
-        json.dumps(answer, default=shorten)
-        if isinstance(answer, dict)
-        else repr(answer)
-    )
-    return text if len(text) < 200 else f"{text[:200]}..."
+    is_dict = isinstance(answer, dict)
+    dump = partial(json.dumps, default=shorten, ensure_ascii=False)
+    text = dump(answer) if is_dict else repr(answer)
+    return text if len(text) <= 200 else f"{text[:200]}..."

@@ -36,17 +36,22 @@ def schemas(fields: type[BaseModel]) -> Mapping[str, Schema]:
         part = whole["$defs"].get(reference, {}) | part if reference else part
         return {key: inline(part[key]) for key in part if key != "$ref"}
 
-    found = inline(whole.get("properties", {}))
+    found = inline(whole.get("properties", whole))  # whole: a class that has itself
     for name, field in fields.model_fields.items():
-        if field.default_factory and name in found:  # Pydantic leaves it out.
+        # Pydantic leaves it out. One made of other fields is not known before these.
+        if field.default_factory and not field.default_factory_takes_validated_data:
             default = field.get_default(call_default_factory=True, validated_data={})
             found[name]["default"] = to_jsonable_python(default)
     return found
 
 
+def alternatives(schema: Schema) -> list[Schema]:
+    return schema.get("anyOf", [schema])
+
+
 def types_of(schema: Schema) -> set[str]:
     """Return the JSON types that a schema allows."""
-    return {str(each.get("type")) for each in schema.get("anyOf", [schema])}
+    return {str(each.get("type")) for each in alternatives(schema)}
 
 
 def parse_fields(fields: type[BaseModel], values: Values) -> BaseModel:
@@ -54,8 +59,7 @@ def parse_fields(fields: type[BaseModel], values: Values) -> BaseModel:
     known = schemas(fields)
     given = {}
     for name, sent in values.lists():
-        types = types_of(known.get(name, {}))
-        if sent[-1] == "" and ("string" not in types or "null" in types):
+        if sent[-1] == "" and not _may_be_empty(known.get(name, {})):
             continue  # The page sends inputs that are left empty.
         if name not in known:
             is_name = re.fullmatch(r"\w{1,40}", name or "")  # Errors never echo HTML.
@@ -67,11 +71,24 @@ def parse_fields(fields: type[BaseModel], values: Values) -> BaseModel:
         checked = fields.model_validate(given)
     except ValidationError as invalid:
         abort(400, explain(invalid))
-    for name, value in checked:
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, float) and not math.isfinite(each):
-                abort(400, f"{name} should be a finite number.")
+    for name in given:
+        if not _is_finite(getattr(checked, name, None)):
+            abort(400, f"{name} should be a finite number.")
     return checked
+
+
+def _may_be_empty(schema: Schema) -> bool:
+    """Return whether an empty string may be a value, and not an empty input."""
+    strings = [each for each in alternatives(schema) if each.get("type") == "string"]
+    is_free = any(not each.keys() & {"enum", "const", "format"} for each in strings)
+    return is_free and "null" not in types_of(schema)
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    values = value.values() if isinstance(value, dict) else value
+    return not isinstance(value, dict | list | tuple) or all(map(_is_finite, values))
 
 
 def _combine(sent: list[Any], schema: Schema) -> Any:
@@ -80,17 +97,26 @@ def _combine(sent: list[Any], schema: Schema) -> Any:
     if "array" in types and not isinstance(last, list):
         if len(sent) == 1 and isinstance(last, str):
             sent = [part.strip() for part in last.split(",")]
-        return sent
+        items = [each.get("items", {}) for each in alternatives(schema)]
+        return [_choose(each, {"anyOf": items}) for each in sent]
     # Pydantic would take true for the number 1, and 1 for true, but it refuses a list.
-    is_number_for_boolean = type(last) in (int, float) and types == {"boolean"}
+    is_number_for_boolean = type(last) in (int, float) and types - {"null"} == {
+        "boolean"
+    }
     is_boolean_for_other = isinstance(last, bool) and not types & {"boolean", "None"}
     if is_number_for_boolean or is_boolean_for_other:
         return [last]
-    # It would not take the string "2" for a choice of 1 and 2.
+    return _choose(last, schema)
+
+
+def _choose(sent: Any, schema: Schema) -> Any:
+    """Return 2 for the string "2" if the schema is a choice of numbers with it."""
     choices = [
-        each for part in schema.get("anyOf", [schema]) for each in part.get("enum", ())
+        choice
+        for each in alternatives(schema)
+        for choice in each.get("enum", [each.get("const")])
     ]
-    return next((each for each in choices if str(each) == last), last)
+    return next((choice for choice in choices if str(choice) == sent), sent)
 
 
 def explain(invalid: ValidationError) -> str:

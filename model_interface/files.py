@@ -14,7 +14,7 @@ from pydantic_core import core_schema
 ROOT = Path(__file__).parent.parent
 OCTETS = "application/octet-stream"  # a file of any type
 parsing_lock = threading.Lock()  # JSON and base64 hold the GIL: parse one at a time.
-DATA_URI = re.compile(r"data:([ -+\--~]*);base64,")  # a type in ASCII
+DATA_URI = re.compile(r"(?i:data):([ -+\--~]*);base64,")  # a type in ASCII
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """What a model file defines: four methods, and optional attributes, read once."""
 
 import importlib
+import json
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from inspect import isfunction
 from typing import Annotated, Any, NoReturn, Protocol
 
 import pydantic
@@ -85,6 +87,10 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
     def version(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
 
+    @property
+    def usage(self) -> str:
+        return usage(self.accepts)
+
     def fields_of(self, route: str) -> FieldsClass:
         """Return the class of the fields that a route takes."""
         own = self.routes if isinstance(self.routes, dict) else {}
@@ -109,11 +115,16 @@ def check_fields(fields: FieldsClass, reserved: set[str]) -> None:
             refuse(f"a field may not be named {taken.pop()}: that is the input itself.")
         options = {"validate_default": True}
         pydantic.create_model("Checked", __base__=fields, __cls_kwargs__=options)()
+        json.dumps(schemas(fields), allow_nan=False)
+    except RecursionError:
+        refuse(f"{fields.__name__} cannot be described: it contains itself.")
     except pydantic.PydanticUserError as error:
         refuse(f"{fields.__name__} cannot be described: {error.message}")
     except ValidationError as invalid:
         if any(error["type"] != "missing" for error in invalid.errors()):
             refuse(f"a default of {fields.__name__} is wrong: {explain(invalid)}")
+    except ValueError:  # after ValidationError, which is one, too
+        refuse(f"{fields.__name__} cannot be described: a default is not finite.")
 
 
 def check_class(model_class: type) -> None:
@@ -123,11 +134,14 @@ def check_class(model_class: type) -> None:
             refuse(f"there is no method {method}(self, {argument}).")
     names = {name.lower(): name for name in ModelInfo.model_fields if len(name) > 4}
     del names["device"]  # The server sets it.
-    for own in vars(model_class):
+    for own, value in vars(model_class).items():
         close = get_close_matches(own.lower(), names, n=1, cutoff=0.85)
-        if close and own not in names.values():
-            question = f"is it {names[close[0]]}?"
-            refuse(f"{own} is not an attribute of this endpoint: {question}")
+        name = names[close[0]] if close else own
+        # A helper like _fields, MyFields or route(self) is no misspelt attribute.
+        is_helper = own.endswith(name) or own.startswith("_")
+        is_helper |= isfunction(value) and name != "batch_key"
+        if not is_helper:
+            refuse(f"{own} is not an attribute of this endpoint: is it {name}?")
 
 
 def load_model(module: str, device: str) -> tuple[Model, ModelInfo]:
@@ -151,7 +165,9 @@ def load_model(module: str, device: str) -> tuple[Model, ModelInfo]:
 def predict(model: Model, inputs: list[Any]) -> list[Any]:
     """Return one output for each input, or raise WrongModel."""
     outputs = model.predict(inputs)
-    if isinstance(outputs, str | bytes | dict) or not hasattr(outputs, "__len__"):
+    is_scalar = getattr(outputs, "shape", None) == ()  # of NumPy or torch
+    is_other = is_scalar or isinstance(outputs, str | bytes | dict | set)
+    if is_other or not hasattr(outputs, "__len__"):
         raise WrongModel(f"predict returned a {type(outputs).__name__}, not a list.")
     if len(outputs) != len(inputs):
         counts = f"{len(outputs)} outputs for {len(inputs)} inputs"
@@ -162,9 +178,9 @@ def predict(model: Model, inputs: list[Any]) -> list[Any]:
 def usage(accepts: str) -> str:
     """Explain how to send what a model accepts, a media type like "image/*"."""
     kind = accepts.partition("/")[0]
-    if kind not in SAMPLE_NAMES:
+    if kind == "text":
         return 'Send JSON {"text": "..."}, a form with text, or the text as the body.'
-    curl = f"curl -F file=@{SAMPLE_NAMES[kind]}"
+    curl = f"curl -F file=@{SAMPLE_NAMES.get(kind, 'name')}"
     return (
         f'Send a file: {curl}, the file as the body, or JSON {{"{kind}": "<base64>"}}.'
     )

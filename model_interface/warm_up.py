@@ -9,7 +9,12 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 
 from model_interface.answers import check_answer, check_drawing
-from model_interface.batch_check import DependsOnBatch, changes, check_batch, is_close
+from model_interface.batch_check import (
+    DependsOnBatch,
+    changed_examples,
+    check_batch,
+    is_close,
+)
 from model_interface.files import Upload
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
 
@@ -45,29 +50,27 @@ def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
 
 
 def find_another(model: Model, info: ModelInfo, example: Upload, input: Any) -> Any:
-    """Return a changed example that may share the input's batch, else the input."""
+    """Return the last changed example that may share the batch, else the input."""
     another = input
-    for data in changes(example.data, info.accepts):
+    for upload in changed_examples(example, info.accepts):
         with suppress(Exception):  # `flask check` says what cannot be decoded.
-            changed = model.decode(replace(example, data=data))
+            changed = model.decode(upload)
             if info.batch_key(changed) == info.batch_key(input):
                 another = changed
     return another
 
 
 def check_pair(model: Model, input: Any, another: Any, alone: Any) -> None:
-    """Compare an input's answer in a batch of two with the one that it had alone."""
+    """Compare the answers to two inputs in a batch with those that they get alone."""
 
     def answers(*inputs: Any) -> list[Any]:
         return [model.encode(output) for output in predict(model, list(inputs))]
 
-    pair = answers(input, another)
-    if is_close(pair[0], alone):
-        return
-    if not is_close(answers(input)[0], alone):
-        return  # The model answers at random.
+    pair, singles = answers(input, another), [alone, *answers(another)]
+    if all(map(is_close, pair, singles)) or not is_close(answers(input)[0], alone):
+        return  # In the second case, the model answers at random.
     try:
-        check_batch(pair, [alone, *answers(another)])
+        check_batch(pair, singles)
     except DependsOnBatch as problem:
         log.warning("%s", problem)
 
@@ -90,8 +93,10 @@ def check_refusal(model: Model, info: ModelInfo, example: Upload) -> None:
     try:
         model.decode(replace(example, data=b"\x89invalid"))
         problem = "accepts an invalid file"
-    except HTTPException:
-        return
+    except HTTPException as refusal:
+        if refusal.code and refusal.code < 500:
+            return
+        problem = f"answers an invalid file with {refusal.code}"
     except Exception as error:
         problem = f"fails with {type(error).__name__} for an invalid file"
     advice = "start it with a decode function of model_helpers, which raises a 4xx."

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from model_interface.batch_check import changes
+from model_interface.batch_check import changed_examples
 from model_interface.fields import Schema, schemas, types_of
 from model_interface.files import Upload
 from model_interface.model_info import ModelInfo
@@ -35,8 +35,8 @@ def find_variants(info: ModelInfo) -> Iterator[Variant]:
     for example in examples:
         yield Variant("the example", example)
     first = examples[0]
-    for data in changes(first.data, info.accepts):
-        yield Variant("the example changed", replace(first, data=data), True)
+    for changed in changed_examples(first, info.accepts):
+        yield Variant("the example changed", changed, True)
     for route in ("", *info.routes):
         yield from with_fields(first, route, info.fields_of(route))
 

@@ -14,6 +14,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 
 from endpoint import job_queue, responses
 from model_helpers.image import decode_image
+from model_interface.answers import to_answer
 from model_interface.files import File
 from tests.support.apps import app_for, ready
 from tests.support.images import make_form, make_image
@@ -274,3 +275,27 @@ def test_drawing_does_not_replace_an_image_of_the_answer():
     speech = ready(app_for(Speech)).test_client()
     page = speech.post("/", headers=BROWSER, **make_form(make_image())).text
     assert len(re.findall(DRAWING, page)) == 3
+
+
+IMAGE = Image.new("RGB", (2, 2))
+
+
+@pytest.mark.parametrize(
+    "encoded, accept, start",
+    [
+        ({"label": "a dog"}, "*/*", "a dog\n"),
+        ({"score": 0.5}, "*/*", "0.5\n"),
+        ({"label": None}, "*/*", "null\n"),
+        ({"names": {"\u72ac": None}}, "*/*", '{"\u72ac": null}\n'),
+        ([IMAGE, IMAGE], "*/*", '["data:image/png;base64,'),
+        (IMAGE, "text/plain", '"data:image/png;base64,'),
+        (File(b"a,b", "text/plain"), "*/*", "a,b"),
+        ({"label": "a dog", "table": File(b"a,b", "text/plain")}, "*/*", "a dog\n"),
+        (File(b"a,b", "text/csv"), "text/plain", '"data:text/csv;base64,'),
+    ],
+)
+def test_every_value_has_a_text(app, encoded, accept, start):
+    with app.test_request_context(headers={"Accept": accept}):
+        response = responses.respond([to_answer(encoded)])
+    text = response.get_data(as_text=True)
+    assert response.mimetype == "text/plain" and text.startswith(start)

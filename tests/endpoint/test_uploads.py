@@ -145,7 +145,7 @@ CURL = "curl -F file=@image.jpg"
         ({"data": {"note": "hello"}, "content_type": FORM}, CURL),
         ({"data": {"file": "x.jpg"}, "content_type": FORM}, "an @ is missing"),
         ({"json": [BASE64]}, '{"image": "<base64>"}'),
-        ({"json": {"image": 5}}, '"image" is not a string. Send a file'),
+        ({"json": {"image": 5}}, "The image is not a string. Send a file"),
         ({"json": {"image": "not base64!"}}, "base64"),
         ({"json": {"image": "data:image/svg+xml,<svg/>"}}, "data: URI"),
     ),
@@ -246,3 +246,20 @@ def test_base64_may_have_line_breaks():
     text = base64.encodebytes(make_image()).decode().replace("\n", "\r\n\t ")
     [upload] = parse(json={"image": text})
     assert upload.data == make_image()
+
+
+@pytest.mark.parametrize("sent", [["a", "", "b"], ["", "b", "a"]])
+def test_empty_text_keeps_its_position(sent):
+    uploads = parse("text/plain", json={"text": sent})
+    assert [upload.data.decode() for upload in uploads] == sent
+
+
+def test_null_in_a_list_is_refused():
+    status, sentence = refusal(parse, "text/plain", json={"file": ["a", None]})
+    assert (status, sentence[:28]) == (400, "The text is not a string. Se")
+
+
+def test_values_of_the_body_take_the_place_of_those_in_the_url():
+    for body in ({"data": {"text": "b", "a": "2"}}, {"json": {"text": "b", "a": 2}}):
+        [upload] = parse("text/plain", Several, query_string="text=a&a=1&b=3", **body)
+        assert upload.data == b"b" and upload.fields == Several(a=2, b=3)

@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model_interface.answers import PNG, check_answer, data_uri, media_type, to_file
+from model_interface.answers import (
+    PNG,
+    check_answer,
+    check_drawing,
+    data_uri,
+    media_type,
+    to_file,
+)
 from model_interface.files import OCTETS, File
 from model_interface.model_info import WrongModel
 
 IMAGE = Image.new("RGB", (2, 2))
 NOT_ANSWERS = [7, "text", [7], b"RIFF", {"a": b"RIFF"}, np.zeros(2)]
-NOT_ANSWERS.append({"a": float("nan")})
+NOT_ANSWERS += [{"a": float("nan")}, Image.new("F", (2, 2)), [{"a": 1}]]
 
 
 def test_image_becomes_a_png():
@@ -42,3 +49,10 @@ def test_other_value_is_no_file():
 def test_answer_that_cannot_be_sent_is_refused(answer):
     with pytest.raises(WrongModel, match="encode returned"):
         check_answer(answer)
+
+
+def test_drawing_must_be_a_png():
+    for drawing in (None, IMAGE):
+        check_drawing(drawing)
+    with pytest.raises(WrongModel, match="draw returned an image that is no PNG: .* F"):
+        check_drawing(Image.new("F", (2, 2)))

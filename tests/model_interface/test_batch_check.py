@@ -6,23 +6,26 @@ import pytest
 from PIL import Image
 
 from model_interface import batch_check
-from model_interface.batch_check import DependsOnBatch, changes, check_batch
+from model_interface.batch_check import DependsOnBatch, changed_examples, check_batch
 from model_interface.files import Upload
 from model_interface.model_info import WrongModel
 
 
 def test_images_change_their_pixels_and_their_size():
-    data = Upload.from_file("french_bulldog.jpg").data
-    sizes = [Image.open(io.BytesIO(each)).size for each in changes(data, "image/*")]
+    example = Upload.from_file("french_bulldog.jpg")
+    changed = list(changed_examples(example, "image/*"))
+    sizes = [Image.open(io.BytesIO(each.data)).size for each in changed]
     assert sizes == [(640, 427), (427, 427)]
+    assert {each.media_type for each in changed} == {"image/png"}
 
 
 def test_texts_change_their_order_and_their_length():
-    assert list(changes(b"one two", "text/plain")) == [b"two one", b"one two one two"]
+    changed = changed_examples(Upload(b"one two", "text/plain"), "text/plain")
+    assert [each.data for each in changed] == [b"two one", b"one two one two"]
 
 
 def test_example_in_an_unknown_format_is_not_changed():
-    assert list(changes(b"no image", "image/*")) == []
+    assert list(changed_examples(Upload(b"no image"), "image/*")) == []
 
 
 def test_images_are_close_within_one_percent():
@@ -33,6 +36,18 @@ def test_images_are_close_within_one_percent():
     assert not batch_check.is_close(grey, brighter)
     assert not batch_check.is_close(grey, grey.resize((9, 8)))
     assert batch_check.shorten(grey) == "an image of 9 x 9"
+
+
+def test_numbers_may_be_keys_of_an_answer():
+    one = {"scores": {0: 0.901, 1: 0.099}}
+    assert batch_check.is_close(one, {"scores": {0: 0.9, 1: 0.1}})
+    assert not batch_check.is_close(one, {"scores": {0: 0.5, 1: 0.5}})
+
+
+def test_answer_is_shortened_to_200_characters_as_it_is():
+    assert batch_check.shorten({"caption": "\u72ac"}) == '{"caption": "\u72ac"}'
+    assert batch_check.shorten("x" * 198) == repr("x" * 198)
+    assert len(batch_check.shorten("x" * 199)) == 203
 
 
 @pytest.mark.parametrize("answers", [["b", "a"], ["b", "c", "a"], ["a", "c", "b"]])

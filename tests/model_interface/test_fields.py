@@ -1,5 +1,6 @@
 """Fields of every kind, from strings and from JSON, and how wrong ones are refused."""
 
+from datetime import date
 from enum import Enum
 from typing import Literal
 
@@ -34,6 +35,12 @@ class Kinds(BaseModel):
     limit: int | None = None
     part: Part | None = None
     words: list[str] = Field(default_factory=lambda: ["a"])
+    pair: tuple[float, float] = (0, 0)
+    choices: list[Literal[1, 2]] = []
+    only: Literal[2] = 2
+    maybe: bool | None = None
+    day: date | None = None
+    twice: int = Field(default_factory=lambda fields: 2 * fields["count"])
 
     @field_validator("prompt")
     @classmethod
@@ -41,6 +48,9 @@ class Kinds(BaseModel):
         if not prompt.endswith("."):
             raise ValueError("must end with a dot")
         return prompt
+
+
+EMPTY = {"size": "small", "tone": Tone.KIND, "only": 2, "day": None, "pair": (0, 0)}
 
 
 class Needed(BaseModel):
@@ -77,6 +87,14 @@ def parse(**sent: object) -> BaseModel:
         ("limit", None, None),
         ("limit", "5", 5),
         ("part", {"size": 5}, Part(size=5)),
+        ("pair", "1,2", (1, 2)),
+        ("choices", "1,2", [1, 2]),
+        ("choices", [[1, 2]], [1, 2]),
+        ("only", "2", 2),
+        ("maybe", "true", True),
+        ("day", "2026-11-30", date(2026, 11, 30)),
+        # The page sends inputs that are left empty.
+        *((name, "", default) for name, default in EMPTY.items()),
     ],
 )
 def test_value_is_converted_to_the_type_of_its_field(name, sent, value):
@@ -96,6 +114,9 @@ def test_secret_is_not_shown():
         ("count", None, "count should be a valid integer."),
         ("count", True, "count should be a valid integer."),
         ("is_loud", 1, "is_loud should be a valid boolean."),
+        ("maybe", 1, "maybe should be a valid boolean"),
+        ("pair", "1,nan", "pair should be a finite number."),
+        ("choices", "1,3", "choices.1 should be 1 or 2."),
         ("count", 2.5, "count should be a valid integer, got a number with"),
         ("share", "1", "share should be less than 1."),
         ("scale", "nan", "scale should be a finite number."),
@@ -146,4 +167,5 @@ def test_schemas_have_no_references():
     assert found.keys() == Kinds.model_fields.keys() and "$ref" not in str(found)
     assert found["tone"]["enum"] == ["kind", "plain"]
     assert found["tone"]["default"] == "kind" and found["words"]["default"] == ["a"]
+    assert "default" not in found["twice"]  # It is made of another field.
     assert found["part"]["anyOf"][0]["properties"]["size"]["type"] == "integer"

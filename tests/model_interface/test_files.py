@@ -12,6 +12,7 @@ def test_data_uri_is_read_back():
     file = Upload(b"RIFF", "audio/wav")
     assert data_uri(file) == "data:audio/wav;base64,UklGRg=="
     assert from_base64(data_uri(file)) == file
+    assert from_base64("DATA:audio/wav;base64,UklGRg==") == file
     assert from_base64(base64.b64encode(b"RIFF").decode()) == Upload(b"RIFF")
 
 

@@ -1,14 +1,24 @@
 """What a model file defines, with the defaults for what it leaves out."""
 
+import math
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import pytest
 from pydantic import BaseModel, Field
 
 from model_interface.fields import NoFields
 from model_interface.files import Upload
-from model_interface.model_info import ModelInfo, check_class, load_model
+from model_interface.model_info import (
+    ModelInfo,
+    WrongModel,
+    check_class,
+    check_fields,
+    load_model,
+    predict,
+    usage,
+)
 
 PLAIN = """
     class Model:
@@ -136,5 +146,61 @@ def test_attribute_that_resembles_one_of_the_server_is_allowed():
     class Own:
         devices = 2
         decode = predict = encode = print
+        _fields = ("a", "b")
+
+        class MyFields(BaseModel):
+            pass
+
+        def route(self):
+            pass
 
     check_class(Own)
+
+
+class Tree(BaseModel):
+    parts: list["Tree"] = []
+
+
+class Branch(BaseModel):
+    tree: Tree = Tree()
+
+
+class Endless(BaseModel):
+    length: float = math.inf
+
+
+@pytest.mark.parametrize(
+    "fields, reason",
+    [
+        (Tree, "it contains itself"),
+        (Branch, "it contains itself"),
+        (Endless, "a default is not finite"),
+    ],
+)
+def test_fields_that_cannot_be_described_are_refused(fields, reason):
+    with pytest.raises(
+        SystemExit, match=f"{fields.__name__} cannot be described: {reason}"
+    ):
+        check_fields(fields, set())
+
+
+class Outputs:
+    def __init__(self, outputs):
+        self.predict = lambda inputs: outputs
+
+
+@pytest.mark.parametrize("outputs", ["ab", {1: 2, 3: 4}, {1, 2}, np.array(3), 5, None])
+def test_outputs_that_are_no_list_are_refused(outputs):
+    with pytest.raises(WrongModel, match="predict returned a .*, not a list"):
+        predict(Outputs(outputs), [1, 2])
+
+
+@pytest.mark.parametrize("outputs", [[1, 2], (1, 2), np.array([1, 2])])
+def test_outputs_are_a_list(outputs):
+    assert predict(Outputs(outputs), [1, 2]) == [1, 2]
+
+
+def test_usage_names_the_kind_of_file():
+    assert 'JSON {"image": "<base64>"}' in usage("image/*")
+    assert "-F file=@name" in usage("application/pdf")
+    assert "text" in usage("text/plain")

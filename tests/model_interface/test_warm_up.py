@@ -119,14 +119,15 @@ def warnings_of(model, caplog, **attributes):
 def test_example_is_run_alone_then_with_another_then_in_a_larger_batch(caplog):
     model = Recorded()
     assert warnings_of(model, caplog, max_batch=1000) == []
-    pair = [b"example", b"example example"]
-    assert model.batches == [[b"example"], pair, [b"example"] * 32]
+    another = b"example example"
+    assert model.batches[:2] == [[b"example"], [b"example", another]]
+    assert model.batches[2:] == [[another], [b"example"] * 32]
 
 
 def test_inputs_with_different_keys_are_not_in_one_batch(caplog):
     model = Recorded()
     assert warnings_of(model, caplog, max_batch=2, batch_key=len) == []
-    assert model.batches == [[b"example"], [b"example"] * 2]
+    assert model.batches == [[b"example"], [b"example"] * 2, [b"example"]]
 
 
 def test_changed_example_may_be_refused(caplog):
@@ -136,14 +137,14 @@ def test_changed_example_may_be_refused(caplog):
 
     model = Strict()
     assert warnings_of(model, caplog, max_batch=2) == []
-    assert model.batches == [[b"example"], [b"example"] * 2]
+    assert model.batches == [[b"example"], [b"example"] * 2, [b"example"]]
 
 
 def test_slow_model_is_not_run_in_a_larger_batch(caplog, monkeypatch):
     monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 0)
     model = Recorded()
     assert warnings_of(model, caplog) == []
-    assert [len(batch) for batch in model.batches] == [1, 2]
+    assert [len(batch) for batch in model.batches] == [1, 2, 1]
 
 
 def test_random_answers_are_not_compared(caplog):
@@ -194,3 +195,21 @@ def test_model_that_a_larger_batch_breaks_is_refused():
 
     with pytest.raises(RuntimeError, match="CUDA error"):
         warm_up(Broken(), TEXT, EXAMPLE)
+
+
+def test_answer_of_the_first_input_for_all_is_a_warning(caplog):
+    class First(Recorded):
+        def predict(self, inputs):
+            return [len(inputs[0])] * len(inputs)
+
+    [line] = warnings_of(First(), caplog)
+    assert line.endswith('alone {"length": 15}, in a batch of 2 {"length": 7}.')
+
+
+def test_invalid_file_is_no_error_of_the_server():
+    class Careless(Model):
+        def decode(self, upload):
+            return upload.data if upload.data == b"example" else abort(500)
+
+    with pytest.raises(WrongModel, match="^decode answers an invalid file with 500: "):
+        warm_up(Careless(), ModelInfo(accepts="image/*"), EXAMPLE)

@@ -332,3 +332,31 @@ def test_module_is_named_with_dots_or_by_its_path(flask, name):
 def test_module_of_the_settings_is_the_default(flask, monkeypatch):
     monkeypatch.setenv("ENDPOINT_MODULE", "tests.support.fake_model")
     assert "640 by 427" in flask("check")[1]
+
+
+def test_random_answers_leave_the_order_unchecked(model_file):
+    random = '{"width": __import__("random").random()}'
+    status, output = run(model_file(GOOD.replace(WIDTH, random)).stem)
+    assert status == 0
+    assert "order    not checked: the same input has different answers" in output
+
+
+def test_file_with_a_byte_order_mark_is_read(model_file):
+    path = model_file(GOOD)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert run(path.stem)[0] == 0
+
+
+def test_package_that_cannot_be_imported_is_not_missing(model_file, tmp_path):
+    package = model_file(GOOD).parent / "package_of_a_model"
+    package.mkdir()
+    (package / "__init__.py").write_text("import missing_package")
+    status, output = run("package_of_a_model.model")
+    assert status == 1 and "No module named 'missing_package'" in output
+
+
+def test_field_that_must_be_sent_needs_an_example(model_file):
+    fields = "Fields = create_model('Fields', n=(int, Field()))\n        max_batch = 5"
+    status, output = run(model_file(GOOD.replace("max_batch = 5", fields)).stem)
+    assert status == 1
+    assert "A model with a field that must be sent needs an example." in output
