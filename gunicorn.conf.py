@@ -10,10 +10,10 @@ from gunicorn_worker import cores, metrics
 metrics.make_folder()  # before the endpoint imports prometheus_client
 cores.limit_threads(cores.count_cores())  # before it imports torch
 
-from gunicorn_worker import gthread, output  # noqa: E402
+from gunicorn_worker import gthread, json_log  # noqa: E402
 from gunicorn_worker.worker import EndpointWorker, ready  # noqa: E402
 
-settings = output.read_settings_and_log()
+settings = json_log.read_settings_and_log()
 
 wsgi_app = "endpoint:serve()"
 # Containers and Runpod set PORT; their proxies connect from outside.
@@ -59,7 +59,7 @@ def post_fork(server, worker):
     with contextlib.suppress(AttributeError):
         ctypes.CDLL(None).mallopt(-8, 1)
     if settings.log == "json":
-        output.log_output()
+        json_log.log_output()
     if problem := metrics.start_worker():
         server.log.warning("This worker serves without metrics: %s.", problem)
 

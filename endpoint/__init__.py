@@ -15,7 +15,7 @@ from endpoint.log_format import configure_logging
 from endpoint.responses import error_response
 from endpoint.settings import read_settings
 from endpoint.uploads import InMemoryRequest
-from model_interface.model_info import ModelInfo, load_model
+from model_interface.loading import load_model
 
 
 def create_app(module: str | None = None) -> Flask:
@@ -33,8 +33,7 @@ def create_app(module: str | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = int(settings.max_upload_mb * 1_000_000)
     # A debug server keeps running so that you can fix the file.
     exit = (lambda status: None) if app.debug else os._exit
-    load = partial(load_model, module)
-    batcher = Batcher(load, ModelInfo(name=module), settings, exit)
+    batcher = Batcher(partial(load_model, module), module, settings, exit)
     app.extensions["batcher"] = batcher
     app.register_blueprint(routes)
     app.register_error_handler(Exception, error_response)

@@ -125,12 +125,12 @@ class Batcher:
     def __init__(
         self,
         load: Callable[[str], tuple[Model, ModelInfo]],  # onto a device
-        info: ModelInfo,  # until the model is loaded
+        name: str,  # of the model, until it is loaded
         settings: Settings,
         exit: Callable[[int], Any] = os._exit,
     ) -> None:
         self.model: Any = None
-        self.info, self.example_output = info, None
+        self.info, self.example_output = ModelInfo(name=name), None
         self.state, self.reason = State.LOADING, "The model is loading"
         self.queue = JobQueue(settings.queue)
         self.runner = Runner(self.queue, settings)

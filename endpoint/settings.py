@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from endpoint.renamed import rename_variables
+from endpoint.deprecated import rename_variables
 
 EXIT_BOOT_FAILED = 3  # gunicorn stops at this status; a restart would not help
 NAME = r"^[^\W\d]\w*(\.[^\W\d]\w*)*$"

@@ -10,7 +10,7 @@ import prometheus_client as prometheus
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from endpoint.renamed import with_old_metrics
+from endpoint.deprecated import with_old_metrics
 
 log = logging.getLogger(__name__)
 

@@ -56,7 +56,7 @@ def parse_uploads(
     try:
         uploads = [to_upload(value, kind) for value in inputs]
     except ValueError as error:
-        abort(400, f"The {kind} {error}. {usage(accepts)}")
+        abort(400, f'"{kind}" {error}. {usage(accepts)}')
     return [replace(upload, fields=own, route=route) for upload in uploads]
 
 

@@ -1,12 +1,8 @@
 """What a model file defines: four methods, and optional attributes, read once."""
 
-import importlib
 import json
-import logging
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
-from inspect import isfunction
 from typing import Annotated, Any, NoReturn, Protocol
 
 import pydantic
@@ -16,9 +12,7 @@ from werkzeug.exceptions import BadRequest
 from model_interface.fields import NoFields, Values, explain, parse_fields, schemas
 from model_interface.files import Upload
 
-log = logging.getLogger("endpoint")
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
-METHODS = {"decode": "upload", "predict": "inputs", "encode": "output"}
 FieldsClass = type[BaseModel]
 Route = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Example = InstanceOf[Upload]
@@ -125,41 +119,6 @@ def check_fields(fields: FieldsClass, reserved: set[str]) -> None:
             refuse(f"a default of {fields.__name__} is wrong: {explain(invalid)}")
     except ValueError:  # after ValidationError, which is one, too
         refuse(f"{fields.__name__} cannot be described: a default is not finite.")
-
-
-def check_class(model_class: type) -> None:
-    """Refuse a class without a method, or with an attribute that is misspelt."""
-    for method, argument in METHODS.items():
-        if not callable(getattr(model_class, method, None)):
-            refuse(f"there is no method {method}(self, {argument}).")
-    names = {name.lower(): name for name in ModelInfo.model_fields if len(name) > 4}
-    del names["device"]  # The server sets it.
-    for own, value in vars(model_class).items():
-        close = get_close_matches(own.lower(), names, n=1, cutoff=0.85)
-        name = names[close[0]] if close else own
-        # A helper like _fields, MyFields or route(self) is no misspelt attribute.
-        is_helper = own.endswith(name) or own.startswith("_")
-        is_helper |= isfunction(value) and name != "batch_key"
-        if not is_helper:
-            refuse(f"{own} is not an attribute of this endpoint: is it {name}?")
-
-
-def load_model(module: str, device: str) -> tuple[Model, ModelInfo]:
-    """Load the class Model of a module onto a device.
-
-    Raise SystemExit with a sentence if the file cannot be used.
-    """
-    try:
-        model_class = importlib.import_module(module).Model
-    except (ModuleNotFoundError, AttributeError) as error:
-        if error.name != "Model" and not f"{module}.".startswith(f"{error.name}."):
-            raise  # an error in the file itself
-        raise SystemExit(f"ENDPOINT_MODULE is {module}: {error}.") from None
-    check_class(model_class)
-    model = model_class(device)
-    info = ModelInfo.of(model, module, device)
-    log.info("Serving %s on %s.", info.version, device)
-    return model, info
 
 
 def predict(model: Model, inputs: list[Any]) -> list[Any]:

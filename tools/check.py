@@ -24,14 +24,8 @@ from endpoint.settings import read_settings
 from model_interface.answers import check_answer, check_drawing
 from model_interface.batch_check import check_batch, is_close, shorten
 from model_interface.files import Upload
-from model_interface.model_info import (
-    Model,
-    ModelInfo,
-    WrongModel,
-    check_class,
-    load_model,
-    predict,
-)
+from model_interface.loading import check_class, load_model
+from model_interface.model_info import Model, ModelInfo, WrongModel, predict
 from model_interface.warm_up import check_key, check_refusal
 from tools.check_inputs import DEFAULTS, Variant, find_variants
 

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from endpoint.settings import read_settings
 from model_helpers import weights
 from model_helpers.pretrained import fast_dtype
-from model_interface.model_info import load_model, predict
+from model_interface.loading import load_model
+from model_interface.model_info import predict
 
 ROWS, WIDTH, HEADS = 256, 512, 8
 # Shares of the largest value. In float32, cuDNN convolves with 10 bits (TF32).

@@ -28,7 +28,7 @@ from model_helpers.slots import CORES
 from model_interface.answers import data_uri, to_answer
 from model_interface.fields import Schema, Values, parse_fields, schemas, types_of
 from model_interface.files import File, Upload
-from model_interface.model_info import ModelInfo, load_model
+from model_interface.loading import load_model
 from tools.predict_fields import class_fields
 from tools.predict_files import files_of
 from tools.predict_sources import InputError
@@ -78,8 +78,7 @@ class LocalEngine:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
         limits = {"queue": sys.maxsize, "deadline": TIMEOUT}
         settings = read_settings().model_copy(update=limits)
-        load = partial(load_model, module)
-        self.batcher = Batcher(load, ModelInfo(name=module), settings)
+        self.batcher = Batcher(partial(load_model, module), module, settings)
         self._draws = draws
         # More threads than cores would only compete for the GIL.
         self.threads = FETCH_THREADS if fetches_urls else min(CORES, FETCH_THREADS)

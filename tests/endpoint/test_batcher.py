@@ -79,7 +79,7 @@ def started(model, **settings) -> Batcher:
     info = ModelInfo.of(model, "upper", "cpu")
     batcher = Batcher(
         lambda device: (model, info),
-        ModelInfo(name="upper"),
+        "upper",
         Settings(**settings),
         exits.append,
     )
@@ -441,7 +441,7 @@ def test_model_that_cannot_load_ends_the_process(error, caplog):
         raise error
 
     exits: list[int] = []
-    batcher = Batcher(load, ModelInfo(name="upper"), Settings(), exits.append)
+    batcher = Batcher(load, "upper", Settings(), exits.append)
     batcher.start()
     wait_until(lambda: exits)
     assert exits == [module.EXIT_BOOT_FAILED] and batcher.health()[0] == "failed"
@@ -454,7 +454,7 @@ def test_cause_of_a_failure_is_not_shown_to_clients(caplog):
         raise ValueError("secret")
 
     exits: list[int] = []
-    batcher = Batcher(load, ModelInfo(name="upper"), Settings(), exits.append)
+    batcher = Batcher(load, "upper", Settings(), exits.append)
     batcher.start()
     wait_until(lambda: exits)
     assert "secret" not in batcher.health()[1] and "secret" in caplog.text
@@ -476,7 +476,7 @@ def test_info_is_that_of_the_model_once_it_is_loaded(model):
 
 
 def test_batcher_loads_nothing_before_it_starts(model):
-    batcher = Batcher(None, ModelInfo(name="upper"), Settings(), [].append)
+    batcher = Batcher(None, "upper", Settings(), [].append)
     assert batcher.health() == ("loading", "The model is loading")
     assert outcome(batcher.submit(upload("a"))) is NotReady
 

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from endpoint import renamed, telemetry
+from endpoint import deprecated, telemetry
 from endpoint.settings import read_settings
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    for name in (*renamed.VARIABLES, *renamed.VARIABLES.values()):
+    for name in (*deprecated.VARIABLES, *deprecated.VARIABLES.values()):
         monkeypatch.setenv(name, "")  # so that both are restored after the test
         monkeypatch.delenv(name)
 
@@ -39,7 +39,7 @@ def test_new_variable_is_used_before_the_old_one(monkeypatch, caplog):
 
 def test_environment_without_old_names_stays_as_it_is(monkeypatch, caplog):
     before = dict(os.environ)
-    renamed.rename_variables()
+    deprecated.rename_variables()
     assert os.environ == before and not caplog.records
 
 
