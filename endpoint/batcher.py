@@ -212,6 +212,7 @@ class Batcher:
     def _load_model(self) -> None:
         self.model, self.info = self._load(find_device(self._device))
         self.runner.max_batch = self.runner.max_batch or self.info.max_batch
+        self.reason = "The model runs its example"
         for example in reversed(self.info.example):
             self.example_output = warm_up(self.model, self.info, example)
             self.runner.example = example

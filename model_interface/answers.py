@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import re
+from functools import partial
 from typing import Any
 
 from PIL import Image
@@ -11,6 +13,7 @@ from model_interface.files import File
 from model_interface.model_info import WrongModel
 
 PNG = "image/png"
+MEDIA_TYPE = re.compile(r"[!-~]+/[ -~]+")
 
 
 def to_answer(encoded: Any) -> dict[str, Any]:
@@ -37,8 +40,11 @@ def to_file(value: Any) -> File:
 
 def data_uri(value: Any) -> str:
     """Return a file or an image as a data: URI; TypeError for any other value."""
-    if not media_type(value):
+    kind = media_type(value)
+    if not kind:
         raise TypeError(f"A value of type {type(value).__name__} is not JSON.")
+    if not MEDIA_TYPE.fullmatch(kind):
+        raise ValueError('Its media type is not like "audio/wav".')
     file = to_file(value)
     return f"data:{file.media_type};base64,{base64.b64encode(file.data).decode()}"
 
@@ -53,9 +59,10 @@ def check_answer(encoded: Any) -> None:
         rule = "a dict with a value, a PIL image, a File or a list of images and Files"
         raise WrongModel(f"encode returned {what}: it must return {rule}.")
     for name, value in to_answer(encoded).items():
-        try:
-            json.dumps({name: value}, allow_nan=False, default=data_uri)
-        except (TypeError, ValueError, OSError) as error:  # Pillow's is an OSError.
+        dump = partial(json.dumps, allow_nan=False, ensure_ascii=False)
+        try:  # encode() fails on half of a surrogate pair, and Pillow with an OSError.
+            dump({name: value}, default=data_uri).encode()
+        except (TypeError, ValueError, RecursionError, OSError) as error:
             kind = type(value).__name__
             problem = f'encode returned "{name}" of type {kind}, which is not JSON'
             raise WrongModel(f"{problem}: {error}") from None

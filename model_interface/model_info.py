@@ -14,6 +14,7 @@ from model_interface.files import Upload
 
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 FieldsClass = type[BaseModel]
+NO_CONTROLS = r"^\P{C}*$"  # Nor halves of surrogate pairs, which are no UTF-8.
 Route = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Example = InstanceOf[Upload]
 
@@ -36,9 +37,9 @@ def attribute(default: Any, allowed: str, **limits: Any) -> Any:
 class ModelInfo(BaseModel, frozen=True, strict=True):
     """The optional attributes of a model, with their defaults and what is allowed."""
 
-    name: str = attribute("", "text")
-    revision: str | None = attribute(None, "text")
-    details: str = attribute("", "text")
+    name: str = attribute("", "text", pattern=NO_CONTROLS)
+    revision: str | None = attribute(None, "text", pattern=NO_CONTROLS)
+    details: str = attribute("", "text", pattern=NO_CONTROLS)
     device: str | None = attribute(None, "text")
     accepts: str = attribute("image/*", 'like "image/*"', pattern="^[a-z]+/[^ ]+$")
     Fields: FieldsClass = attribute(NoFields, "a class that inherits BaseModel")
@@ -69,6 +70,8 @@ class ModelInfo(BaseModel, frozen=True, strict=True):
 
     def check_example(self, example: Upload) -> Upload:
         """Return an example with its fields checked as those of a request are."""
+        if not isinstance(example.data, bytes):
+            refuse("the data of the example must be bytes.")
         try:
             values = Values(example.fields or {})
             return replace(
@@ -128,10 +131,11 @@ def predict(model: Model, inputs: list[Any]) -> list[Any]:
     is_other = is_scalar or isinstance(outputs, str | bytes | dict | set)
     if is_other or not hasattr(outputs, "__len__"):
         raise WrongModel(f"predict returned a {type(outputs).__name__}, not a list.")
+    outputs = list(outputs)  # of a table these are its columns, and not its rows
     if len(outputs) != len(inputs):
         counts = f"{len(outputs)} outputs for {len(inputs)} inputs"
         raise WrongModel(f"predict returned {counts}: return one for each.")
-    return list(outputs)
+    return outputs
 
 
 def usage(accepts: str) -> str:

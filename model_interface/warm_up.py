@@ -2,7 +2,7 @@
 
 import logging
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -42,10 +42,12 @@ def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
     answer = model.encode(output)
     check_answer(answer)
     check_drawing(info.draw(output) if info.draw else None)
+    check_again(model, output)
     if info.max_batch > 1:
-        check_pair(model, input, find_another(model, info, example, input), answer)
+        another = find_another(model, info, example, input)
         affordable = int(LARGE_BATCH_SECONDS / max(seconds, 0.001))
-        try_batch(model, [input] * min(info.max_batch, LARGE_BATCH, affordable))
+        size = min(info.max_batch, LARGE_BATCH, affordable)
+        check_batches(model, input, another, answer, size)
     return output
 
 
@@ -53,37 +55,62 @@ def find_another(model: Model, info: ModelInfo, example: Upload, input: Any) -> 
     """Return the last changed example that may share the batch, else the input."""
     another = input
     for upload in changed_examples(example, info.accepts):
-        with suppress(Exception):  # `flask check` says what cannot be decoded.
+        try:
             changed = model.decode(upload)
             if info.batch_key(changed) == info.batch_key(input):
                 another = changed
+        except HTTPException:
+            pass  # It may be refused.
+        except Exception as error:
+            log.warning("decode fails for the example changed: %r", error)
     return another
 
 
-def check_pair(model: Model, input: Any, another: Any, alone: Any) -> None:
-    """Compare the answers to two inputs in a batch with those that they get alone."""
+def check_batches(
+    model: Model, input: Any, another: Any, alone: Any, size: int
+) -> None:
+    """Compare the answers in batches of two and of `size` with those to inputs alone.
+
+    Of four inputs, no other order has the same answers.
+    """
 
     def answers(*inputs: Any) -> list[Any]:
         return [model.encode(output) for output in predict(model, list(inputs))]
 
-    pair, singles = answers(input, another), [alone, *answers(another)]
-    if all(map(is_close, pair, singles)) or not is_close(answers(input)[0], alone):
-        return  # In the second case, the model answers at random.
+    batches = [answers(input, another)]
+    if size > 2:
+        batches += try_batch(answers, [input, another, *[input] * (size - 2)])
+    if not is_close(answers(input)[0], alone):
+        log.info("The same input has different answers, so batches are not compared.")
+        return
+    singles = [alone, *answers(another), *[alone] * size]
     try:
-        check_batch(pair, singles)
+        for batch in batches:
+            check_batch(batch, singles)
     except DependsOnBatch as problem:
         log.warning("%s", problem)
 
 
-def try_batch(model: Model, inputs: list[Any]) -> None:
-    """Warn if a larger batch fails: it would be halved, and all requests answered."""
-    if len(inputs) < 3:
-        return
+def try_batch(answers: Callable[..., list[Any]], inputs: list[Any]) -> list[list[Any]]:
+    """Return the answers of a larger batch, none if it fails.
+
+    Its requests would be answered all the same, because it would be halved.
+    """
     try:
-        predict(model, inputs)
+        return [answers(*inputs)]
     except Exception as error:
         log.warning("A batch of %d fails: %s", len(inputs), error)
-        predict(model, inputs[:1])  # It raises if the GPU cannot be used any more.
+        answers(inputs[0])  # It raises if the GPU cannot be used any more.
+        return []
+
+
+def check_again(model: Model, output: Any) -> None:
+    """Refuse an `encode` that fails for an output that it had before."""
+    try:
+        model.encode(output)  # as with ENDPOINT_CACHE
+    except Exception as error:
+        problem = f"encode fails when it gets the same output again: {error!r}"
+        raise WrongModel(problem) from None
 
 
 def check_refusal(model: Model, info: ModelInfo, example: Upload) -> None:

@@ -26,7 +26,7 @@ from model_interface.batch_check import check_batch, is_close, shorten
 from model_interface.files import Upload
 from model_interface.loading import check_class, load_model
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
-from model_interface.warm_up import check_key, check_refusal
+from model_interface.warm_up import check_again, check_key, check_refusal
 from tools.check_inputs import DEFAULTS, Variant, find_variants
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -161,8 +161,10 @@ class Step:
         stack = list(traceback.extract_tb(error.__traceback__))
         if isinstance(error, SyntaxError) and error.filename == self.file:
             stack = [traceback.FrameSummary(self.file, error.lineno or 0, "")]
-        message = str(error).partition("\n")[0] or "no message"
-        reason = f"{type(error).__name__}: {message}"
+        message = ""
+        with suppress(Exception):  # Even this may fail.
+            message = str(error).partition("\n")[0]
+        reason = f"{type(error).__name__}: {message or 'no message'}"
         return Problem(f"{name} fails{self._line(stack)}: {reason}")
 
     def _line(self, stack: list[traceback.FrameSummary]) -> str:
@@ -188,7 +190,7 @@ class ModelChecks:
         self.step("decode", check_refusal, self.model, self.info, variants[0].upload)
         groups: dict[Any, list[Any]] = {}  # inputs that may share a batch
         for input in decoded:
-            if input is not None:
+            if not isinstance(input, HTTPException):
                 groups.setdefault(self.batch_key(input), []).append(input)
         is_checked = False
         for number, inputs in enumerate(groups.values()):
@@ -210,11 +212,11 @@ class ModelChecks:
             raise Problem(problem) from None
 
     def decode(self, variant: Variant) -> Any:
-        """Return the input of a variant, None if it may be refused and is."""
+        """Return the input of a variant, or the 4xx with which it may be refused."""
         result, seconds = self.step("decode", catch_refusal, self.model, variant.upload)
         if isinstance(result, HTTPException):
             if variant.may_be_refused:
-                return None
+                return result
             detail = result.description
             raise Problem(f"decode refuses {variant.name} of the model: {detail}")
         self.decode_ms = 1000 * seconds
@@ -231,6 +233,7 @@ class ModelChecks:
         answers = [self.step("encode", self.model.encode, each)[0] for each in outputs]
         for answer in answers:
             check_answer(answer)
+        self.step("encode", check_again, self.model, outputs[0])
         if self.info.draw:
             drawing, _ = self.step("draw", self.info.draw, outputs[0])
             check_drawing(drawing)
@@ -249,7 +252,8 @@ class ModelChecks:
             each = f", {1000 * seconds / size:.1f} ms each" if size > 1 else ""
             yield f"predict  {1000 * seconds:.1f} ms for {size}{each}"
         if is_random:
-            yield "order    not checked: the same input has different answers"
+            yield "order    not checked: the same input has different answers. If that"
+            yield "         is a surprise, call eval() and leave the inputs unchanged."
 
 
 def catch_refusal(model: Model, upload: Upload) -> Any:

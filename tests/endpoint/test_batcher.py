@@ -464,9 +464,9 @@ def test_model_is_warmed_up_with_its_example(model, monkeypatch):
     monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 1000)
     model.example = [Upload(b"first"), Upload(b"second")]
     batcher = started(model)
-    for word, batches in (("second", model.batches[:4]), ("first", model.batches[4:])):
-        another = f"{word} {word}"
-        assert batches == [[word], [word, another], [another], [word] * 8]
+    for word, batches in (("second", model.batches[:5]), ("first", model.batches[5:])):
+        pair = [word, f"{word} {word}"]
+        assert batches == [[word], pair, pair + [word] * 6, [word], pair[1:]]
     assert batcher.example_output == "FIRST"
 
 

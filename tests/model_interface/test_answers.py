@@ -18,6 +18,11 @@ from model_interface.model_info import WrongModel
 IMAGE = Image.new("RGB", (2, 2))
 NOT_ANSWERS = [7, "text", [7], b"RIFF", {"a": b"RIFF"}, np.zeros(2)]
 NOT_ANSWERS += [{"a": float("nan")}, Image.new("F", (2, 2)), [{"a": 1}]]
+NOT_ANSWERS += [{"a": "\ud800"}, File(b"", "wav"), File(b"", "a/b\n"), File(b"", None)]
+DEEP: list = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+NOT_ANSWERS += [{"a": DEEP}]
 
 
 def test_image_becomes_a_png():

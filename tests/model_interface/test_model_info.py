@@ -146,6 +146,21 @@ def test_outputs_that_are_no_list_are_refused(outputs):
         predict(Outputs(outputs), [1, 2])
 
 
+class Table:
+    """Like a table of pandas: its length counts rows, and it yields its columns."""
+
+    def __len__(self):
+        return 2
+
+    def __iter__(self):
+        return iter(["column"])
+
+
+def test_each_output_is_counted():
+    with pytest.raises(WrongModel, match="1 outputs for 2 inputs"):
+        predict(Outputs(Table()), [1, 2])
+
+
 @pytest.mark.parametrize("outputs", [[1, 2], (1, 2), np.array([1, 2])])
 def test_outputs_are_a_list(outputs):
     assert predict(Outputs(outputs), [1, 2]) == [1, 2]

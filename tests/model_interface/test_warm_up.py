@@ -113,38 +113,48 @@ class Recorded(Model):
 
 def warnings_of(model, caplog, **attributes):
     assert warm_up(model, ModelInfo(accepts="text/plain", **attributes), EXAMPLE) == 7
-    return [record.getMessage() for record in caplog.records]
+    records = [each for each in caplog.records if each.levelname == "WARNING"]
+    return [record.getMessage() for record in records]
 
 
 def test_example_is_run_alone_then_with_another_then_in_a_larger_batch(caplog):
     model = Recorded()
     assert warnings_of(model, caplog, max_batch=1000) == []
-    another = b"example example"
-    assert model.batches[:2] == [[b"example"], [b"example", another]]
-    assert model.batches[2:] == [[another], [b"example"] * 32]
+    one, another = b"example", b"example example"
+    large = [one, another, *[one] * 30]
+    assert model.batches == [[one], [one, another], large, [one], [another]]
 
 
 def test_inputs_with_different_keys_are_not_in_one_batch(caplog):
     model = Recorded()
     assert warnings_of(model, caplog, max_batch=2, batch_key=len) == []
-    assert model.batches == [[b"example"], [b"example"] * 2, [b"example"]]
+    assert model.batches[1] == [b"example"] * 2
 
 
 def test_changed_example_may_be_refused(caplog):
     class Strict(Recorded):
         def decode(self, upload):
-            return {b"example": b"example"}[upload.data]
+            return upload.data if upload.data == b"example" else abort(422)
 
     model = Strict()
     assert warnings_of(model, caplog, max_batch=2) == []
-    assert model.batches == [[b"example"], [b"example"] * 2, [b"example"]]
+    assert model.batches[1] == [b"example"] * 2
+
+
+def test_decode_that_fails_for_a_changed_example_is_a_warning(caplog):
+    class Careless(Recorded):
+        def decode(self, upload):
+            return {b"example": b"example"}[upload.data]
+
+    [line] = warnings_of(Careless(), caplog)
+    assert line.startswith("decode fails for the example changed: KeyError(")
 
 
 def test_slow_model_is_not_run_in_a_larger_batch(caplog, monkeypatch):
     monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 0)
     model = Recorded()
     assert warnings_of(model, caplog) == []
-    assert [len(batch) for batch in model.batches] == [1, 2, 1]
+    assert [len(batch) for batch in model.batches] == [1, 2, 1, 1]
 
 
 def test_random_answers_are_not_compared(caplog):
@@ -171,6 +181,28 @@ def test_answers_in_the_wrong_order_are_refused():
 
     with pytest.raises(WrongModel, match="wrong order: output 1 of 2 belongs to"):
         warm_up(Reversed(), TEXT, EXAMPLE)
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_sorted_outputs_are_refused(is_reversed):
+    class Sorted(Recorded):
+        def predict(self, inputs):
+            return sorted(map(len, inputs), reverse=is_reversed)
+
+    with pytest.raises(WrongModel, match="outputs in the wrong order"):
+        warm_up(Sorted(), TEXT, EXAMPLE)
+
+
+def test_encode_may_get_the_same_output_again():
+    class Popping(Recorded):
+        def predict(self, inputs):
+            return [[len(data)] for data in inputs]
+
+        def encode(self, output):
+            return {"length": output.pop()}
+
+    with pytest.raises(WrongModel, match="same output again: IndexError"):
+        warm_up(Popping(), TEXT, EXAMPLE)
 
 
 def test_larger_batch_that_fails_is_a_warning(caplog):

@@ -56,6 +56,12 @@ ATTRIBUTES = [
     ("accepts = 'image'", "accepts must be like"),
     ("accepts = ['image/*']", "accepts must be like"),
     ("name = 5", "name must be text"),
+    ("name = 'a\\nb'", "name must be text"),
+    ("name = '\\ud800'", "name must be text"),
+    (
+        "example = __import__('model_interface.files').files.Upload('a')",
+        "the data of the example must be bytes",
+    ),
     ("revision = 5", "revision must be text"),
     ("batch_key = 5", "batch_key must be a method"),
     ("draw = 5", "draw must be a method"),
@@ -82,6 +88,7 @@ PILLOW = "__import__('PIL.Image').Image.open(__import__('io').BytesIO(upload.dat
 # Part of the good file, what replaces it, and what is reported then.
 MISTAKES = {
     "one output": (WIDTHS, "str(sizes)", "predict returned a str, not a list"),
+    "no return": ("return decode_image", "decode_image", "predict fails at line 15"),
     "too few": (WIDTHS, "sizes[:1]", "1 outputs for 2 inputs: return one for"),
     "wrong order": (WIDTHS, f"{WIDTHS}[::-1]", "order: output 1 of . belongs to"),
     "others": (WIDTHS, "[max(sizes)[0] + len(sizes)] * len(sizes)", "the other inputs"),
@@ -156,6 +163,7 @@ UNSEEN = {"slow import"}
 # These mistakes let every request have an answer: the server starts with a warning.
 WARNINGS = {"others", "only a few"}
 OWN_ERRORS = {"raises", "no class", "no syntax", "no import", "loading", "key fails"}
+OWN_ERRORS |= {"no return"}
 
 
 @pytest.fixture
@@ -360,3 +368,17 @@ def test_field_that_must_be_sent_needs_an_example(model_file):
     status, output = run(model_file(GOOD.replace("max_batch = 5", fields)).stem)
     assert status == 1
     assert "A model with a field that must be sent needs an example." in output
+
+
+def test_encode_may_get_the_same_output_again(model_file):
+    source = GOOD.replace(WIDTHS, "[[width] for width, height in sizes]")
+    source = source.replace(WIDTH, '{"width": number.pop()}')
+    status, output = run(model_file(source).stem)
+    assert status == 1 and "encode fails when it gets the same output again" in output
+
+
+def test_error_without_a_text_is_reported(model_file):
+    error = "raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})"
+    source = GOOD.replace("self.scale = 10", error)
+    status, output = run(model_file(source).stem)
+    assert status == 1 and output.strip().endswith("Odd: no message")
