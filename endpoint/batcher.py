@@ -20,7 +20,7 @@ from endpoint.job_queue import Job, JobQueue
 from endpoint.settings import EXIT_BOOT_FAILED, Settings
 from model_interface.files import Upload
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
-from model_interface.warm_up import warm_up
+from model_interface.warm_up import run_examples
 
 log = logging.getLogger(__name__)
 
@@ -213,9 +213,8 @@ class Batcher:
         self.model, self.info = self._load(find_device(self._device))
         self.runner.max_batch = self.runner.max_batch or self.info.max_batch
         self.reason = "The model runs its example"
-        for example in reversed(self.info.example):
-            self.example_output = warm_up(self.model, self.info, example)
-            self.runner.example = example
+        self.example_output = run_examples(self.model, self.info)
+        self.runner.example = next(iter(self.info.example), None)
         self.state, self.reason = State.READY, "The model is ready"
         telemetry.ready.set(1)
         telemetry.model_info.labels(self.info.name, self.info.revision or "").set(1)

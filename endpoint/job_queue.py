@@ -149,7 +149,9 @@ class JobQueue:
                 if not has_more:
                     break
             waiting = [job for job in self._waiting if not job.finish_if_stale()]
-            batch = [job for job in waiting if job.key == waiting[0].key][:limit]
+            key = waiting[0].key if waiting else None
+            # `is`, because NaN does not equal itself.
+            batch = [job for job in waiting if job.key is key or job.key == key][:limit]
             for job in batch:
                 job.enter("predict")
             taken = set(batch)

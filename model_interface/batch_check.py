@@ -2,22 +2,64 @@
 
 import io
 import json
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from werkzeug.exceptions import HTTPException
 
 from model_interface.answers import to_file
 from model_interface.files import Upload
-from model_interface.model_info import WrongModel
+from model_interface.model_info import Model, ModelInfo, WrongModel, predict
+
+log = logging.getLogger("endpoint")
 
 
 class DependsOnBatch(WrongModel):
     """An answer differs from the one that its input gets alone."""
+
+
+def check_batches(
+    model: Model, input: Any, another: Any, alone: Any, size: int
+) -> None:
+    """Compare the answers in batches of two and of `size` with those to inputs alone.
+
+    No other order of four such inputs has the same answers.
+    """
+
+    def answers(*inputs: Any) -> list[Any]:
+        return [model.encode(output) for output in predict(model, list(inputs))]
+
+    batches = [answers(input, another)]
+    if size > 2:
+        batches += try_batch(answers, [input, another, *[input] * (size - 2)])
+    if not is_close(answers(input)[0], alone):
+        log.info("The same input has different answers, so batches are not compared.")
+        return
+    singles = [alone, *answers(another), *[alone] * size]
+    try:
+        for batch in batches:
+            check_batch(batch, singles)
+    except DependsOnBatch as problem:
+        log.warning("%s", problem)
+
+
+def try_batch(answers: Callable[..., list[Any]], inputs: list[Any]) -> list[list[Any]]:
+    """Return the answers of a larger batch, none if it fails.
+
+    Its requests would be answered all the same, because it would be halved.
+    """
+    try:
+        return [answers(*inputs)]
+    except Exception as error:
+        log.warning("A batch of %d fails: %s", len(inputs), error)
+        answers(inputs[0])  # It raises if the GPU cannot be used any more.
+        return []
 
 
 def check_batch(answers: Sequence[Any], singles: Sequence[Any]) -> None:
@@ -54,6 +96,21 @@ def changed_examples(example: Upload, accepts: str) -> Iterator[Upload]:
         for changed in (inverted, narrow):
             png = to_file(changed)
             yield replace(example, data=png.data, media_type=png.media_type)
+
+
+def find_another(model: Model, info: ModelInfo, example: Upload, input: Any) -> Any:
+    """Return the last changed example that may share the batch, else the input."""
+    another = input
+    for upload in changed_examples(example, info.accepts):
+        try:
+            changed = model.decode(upload)
+            if info.batch_key(changed) == info.batch_key(input):
+                another = changed
+        except HTTPException:
+            pass  # It may be refused.
+        except Exception as error:
+            log.warning("decode fails for the example changed: %r", error)
+    return another
 
 
 def is_close(one: Any, other: Any) -> bool:

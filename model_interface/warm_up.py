@@ -1,27 +1,30 @@
-"""Run a model's example through its methods, before the model counts as ready."""
+"""Run a model's examples through its methods, before the model counts as ready."""
 
-import logging
 import time
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
 from model_interface.answers import check_answer, check_drawing
-from model_interface.batch_check import (
-    DependsOnBatch,
-    changed_examples,
-    check_batch,
-    is_close,
-)
+from model_interface.batch_check import check_batches, find_another
+from model_interface.fields import Values, parse_fields
 from model_interface.files import Upload
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
 
-log = logging.getLogger("endpoint")
-
 LARGE_BATCH = 32  # inputs at most
 LARGE_BATCH_SECONDS = 0.25  # at most, if each input takes as long as alone
+
+
+def run_examples(model: Model, info: ModelInfo) -> Any:
+    """Run all examples, and the first for each route; return the output for it."""
+    output = None
+    for example in reversed(info.example):
+        output = warm_up(model, info, example)
+    for route in info.routes if info.example else ():
+        check_route(model, info, info.example[0], route)
+    return output
 
 
 def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
@@ -51,57 +54,15 @@ def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
     return output
 
 
-def find_another(model: Model, info: ModelInfo, example: Upload, input: Any) -> Any:
-    """Return the last changed example that may share the batch, else the input."""
-    another = input
-    for upload in changed_examples(example, info.accepts):
-        try:
-            changed = model.decode(upload)
-            if info.batch_key(changed) == info.batch_key(input):
-                another = changed
-        except HTTPException:
-            pass  # It may be refused.
-        except Exception as error:
-            log.warning("decode fails for the example changed: %r", error)
-    return another
-
-
-def check_batches(
-    model: Model, input: Any, another: Any, alone: Any, size: int
-) -> None:
-    """Compare the answers in batches of two and of `size` with those to inputs alone.
-
-    Of four inputs, no other order has the same answers.
-    """
-
-    def answers(*inputs: Any) -> list[Any]:
-        return [model.encode(output) for output in predict(model, list(inputs))]
-
-    batches = [answers(input, another)]
-    if size > 2:
-        batches += try_batch(answers, [input, another, *[input] * (size - 2)])
-    if not is_close(answers(input)[0], alone):
-        log.info("The same input has different answers, so batches are not compared.")
-        return
-    singles = [alone, *answers(another), *[alone] * size]
-    try:
-        for batch in batches:
-            check_batch(batch, singles)
-    except DependsOnBatch as problem:
-        log.warning("%s", problem)
-
-
-def try_batch(answers: Callable[..., list[Any]], inputs: list[Any]) -> list[list[Any]]:
-    """Return the answers of a larger batch, none if it fails.
-
-    Its requests would be answered all the same, because it would be halved.
-    """
-    try:
-        return [answers(*inputs)]
-    except Exception as error:
-        log.warning("A batch of %d fails: %s", len(inputs), error)
-        answers(inputs[0])  # It raises if the GPU cannot be used any more.
-        return []
+def check_route(model: Model, info: ModelInfo, example: Upload, route: str) -> None:
+    """Run the example for a route, unless it needs a field or other files."""
+    with suppress(HTTPException):
+        own, fields = example.fields, info.fields_of(route)
+        own = own if isinstance(own, fields) else parse_fields(fields, Values())
+        input = model.decode(replace(example, route=route, fields=own))
+        check_key(info.batch_key(input))
+        [output] = predict(model, [input])
+        check_answer(model.encode(output))
 
 
 def check_again(model: Model, output: Any) -> None:
@@ -134,7 +95,9 @@ def check_key(key: Any) -> None:
     """Refuse what `batch_key` returned unless it can be compared."""
     try:
         hash(key)
-    except TypeError:
+        is_usable = bool(key == key)  # False for NaN; a tensor may raise anything.
+    except Exception:
+        is_usable = False
+    if not is_usable:
         rule = "it must return a number, a text or a tuple of these."
-        problem = f"batch_key returned a {type(key).__name__}: {rule}"
-        raise WrongModel(problem) from None
+        raise WrongModel(f"batch_key returned a {type(key).__name__}: {rule}")

@@ -203,13 +203,15 @@ class ModelChecks:
             yield "order    not checked: all inputs of a batch have the same answer"
 
     def variants(self) -> list[Variant]:
-        try:
-            return list(find_variants(self.info))
-        except (LookupError, SystemExit):  # The default example lacks a field.
-            problem = f"A model that accepts {self.info.accepts} needs an example."
-            if self.info.accepts in DEFAULTS:
-                problem = "A model with a field that must be sent needs an example."
-            raise Problem(problem) from None
+        info, problem = self.info, ""
+        if not info.example and info.accepts not in DEFAULTS:
+            problem = f"A model that accepts {info.accepts} needs an example."
+        fields = info.Fields.model_fields.values()
+        if not info.example and any(field.is_required() for field in fields):
+            problem = "A model with a field that must be sent needs an example."
+        if problem:
+            raise Problem(problem)
+        return self.step("Checking the fields", lambda: list(find_variants(info)))[0]
 
     def decode(self, variant: Variant) -> Any:
         """Return the input of a variant, or the 4xx with which it may be refused."""
@@ -233,10 +235,10 @@ class ModelChecks:
         answers = [self.step("encode", self.model.encode, each)[0] for each in outputs]
         for answer in answers:
             check_answer(answer)
-        self.step("encode", check_again, self.model, outputs[0])
         if self.info.draw:
             drawing, _ = self.step("draw", self.info.draw, outputs[0])
             check_drawing(drawing)
+        self.step("encode", check_again, self.model, outputs[0])
         return answers, seconds
 
     def check_batches(self, inputs: list[Any], singles: list[Any]) -> Iterator[str]:

@@ -45,7 +45,9 @@ def with_fields(
     example: Upload, route: str, fields: type[BaseModel]
 ) -> Iterator[Variant]:
     """Yield an example for a route, and for each value that its fields should allow."""
-    own = dict(example.fields) if isinstance(example.fields, fields) else {}
+    is_own = isinstance(example.fields, fields)
+    # Not dict(fields), because a field may be named keys.
+    own = {name: value for name, value in example.fields} if is_own else {}
     sent = [("", None)] if route else []
     sent += [(n, value) for n, s in schemas(fields).items() for value in limits(s)]
     for name, value in sent:

@@ -129,6 +129,13 @@ def test_batch_has_the_oldest_jobs_up_to_the_limit():
     assert queue.next_batch(3, 0, LONG) == waiting[3:]
 
 
+def test_job_whose_key_equals_no_key_is_alone_in_its_batch():
+    first, second = make_job(float("nan")), make_job(float("nan"))
+    queue = queue_of(first, second)
+    assert queue.next_batch(8, 0, 0) == [first]
+    assert queue.next_batch(8, 0, 0) == [second]
+
+
 def test_batch_has_jobs_with_equal_keys():
     waiting = [make_job(key) for key in "abab"]
     queue = queue_of(*waiting)

@@ -5,11 +5,12 @@ tests/tools/test_check.py compares what is refused with what `flask check` refus
 
 import pytest
 from PIL import Image
+from pydantic import BaseModel
 from werkzeug.exceptions import BadRequest, abort
 
 from model_interface.files import File, Upload
 from model_interface.model_info import ModelInfo, WrongModel
-from model_interface.warm_up import warm_up
+from model_interface.warm_up import run_examples, warm_up
 
 EXAMPLE = Upload(b"example", "text/plain")
 TEXT = ModelInfo(accepts="text/plain")
@@ -57,11 +58,60 @@ def test_example_that_decode_refuses_is_refused():
         warm_up(Strict(), TEXT, EXAMPLE)
 
 
-def test_key_and_drawing_are_checked():
-    for own in ({"batch_key": lambda input: []}, {"draw": str}):
-        info = ModelInfo(accepts="text/plain", **own)
-        with pytest.raises(WrongModel, match="(batch_key|draw) returned a (list|str):"):
-            warm_up(Model(), info, EXAMPLE)
+class Recorded(Model):
+    """A model of texts that records the batches that it was given."""
+
+    def __init__(self):
+        self.batches = []
+
+    def predict(self, inputs):
+        self.batches.append(list(inputs))
+        return [len(data) for data in inputs]
+
+    def encode(self, output):
+        return {"length": output}
+
+
+class Odd:
+    __hash__ = object.__hash__
+
+    def __eq__(self, other):
+        raise ValueError
+
+
+@pytest.mark.parametrize("key", [[], float("nan"), Odd()])
+def test_key_must_be_comparable(key):
+    info = ModelInfo(accepts="text/plain", batch_key=lambda input: key)
+    with pytest.raises(WrongModel, match="batch_key returned a .*: it must return a"):
+        warm_up(Model(), info, EXAMPLE)
+
+
+def test_drawing_is_checked():
+    with pytest.raises(WrongModel, match="draw returned a str: it must return a PIL"):
+        warm_up(Model(), ModelInfo(accepts="text/plain", draw=str), EXAMPLE)
+
+
+class Needed(BaseModel):
+    length: int
+
+
+def test_first_example_is_run_for_each_route():
+    class Routed(Recorded):
+        def decode(self, upload):
+            return {"": upload.data, "top": b"top"}[upload.route]
+
+    def run(routes):
+        examples = [EXAMPLE, Upload(b"second", "text/plain")]
+        info = ModelInfo(accepts="text/plain", example=examples, routes=routes)
+        model = Routed()
+        assert run_examples(model, info) == 7
+        return model.batches
+
+    assert run(["top"])[-1] == [b"top"]
+    assert [b"second"] in run([])
+    assert [b"top"] not in run({"top": Needed})  # No field is sent.
+    with pytest.raises(KeyError, match="bottom"):
+        run(["bottom"])
 
 
 @pytest.mark.parametrize("accepts", ["image/*", "audio/*"])
@@ -95,20 +145,6 @@ def test_example_is_run_in_a_batch_that_the_model_allows(max_batch):
     else:
         with pytest.raises(WrongModel, match="1 outputs for 2 inputs"):
             warm_up(OnlyOne(), info, EXAMPLE)
-
-
-class Recorded(Model):
-    """A model of texts that records the batches that it was given."""
-
-    def __init__(self):
-        self.batches = []
-
-    def predict(self, inputs):
-        self.batches.append(list(inputs))
-        return [len(data) for data in inputs]
-
-    def encode(self, output):
-        return {"length": output}
 
 
 def warnings_of(model, caplog, **attributes):

@@ -382,3 +382,30 @@ def test_error_without_a_text_is_reported(model_file):
     source = GOOD.replace("self.scale = 10", error)
     status, output = run(model_file(source).stem)
     assert status == 1 and output.strip().endswith("Odd: no message")
+
+
+def test_field_may_have_the_name_of_a_method(model_file):
+    fields = "Fields = create_model('Fields', keys=(int, 1), items=(int, 2))"
+    source = GOOD.replace("max_batch = 5", f"{fields}\n        max_batch = 5")
+    assert run(model_file(source).stem)[0] == 0
+
+
+def test_validator_that_fails_is_reported_with_its_line(model_file):
+    source = GOOD.replace(
+        "    class Model:",
+        """    from pydantic import BaseModel, field_validator
+
+    class Sized(BaseModel):
+        size: int = Field(1, ge=1, le=3)
+
+        @field_validator("size")
+        @classmethod
+        def look_up(cls, size):
+            return {1: 10}[size]
+
+    class Model:
+        Fields = Sized""",
+    )
+    status, output = run(model_file(source).stem)
+    assert status == 1 and "Checking the fields fails at line 13" in output
+    assert output.strip().endswith("return {1: 10}[size]: KeyError: 3")
