@@ -14,6 +14,7 @@ from model_interface.files import Upload
 
 SAMPLE_NAMES = {"image": "image.jpg", "audio": "audio.wav"}  # Text needs no file.
 FieldsClass = type[BaseModel]
+TEXT = "text without control characters"
 NO_CONTROLS = r"^\P{C}*$"  # Nor halves of surrogate pairs, which are no UTF-8.
 Route = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Example = InstanceOf[Upload]
@@ -37,9 +38,9 @@ def attribute(default: Any, allowed: str, **limits: Any) -> Any:
 class ModelInfo(BaseModel, frozen=True, strict=True):
     """The optional attributes of a model, with their defaults and what is allowed."""
 
-    name: str = attribute("", "text", pattern=NO_CONTROLS)
-    revision: str | None = attribute(None, "text", pattern=NO_CONTROLS)
-    details: str = attribute("", "text", pattern=NO_CONTROLS)
+    name: str = attribute("", TEXT, pattern=NO_CONTROLS)
+    revision: str | None = attribute(None, TEXT, pattern=NO_CONTROLS)
+    details: str = attribute("", TEXT, pattern=NO_CONTROLS)
     device: str | None = attribute(None, "text")
     accepts: str = attribute("image/*", 'like "image/*"', pattern="^[a-z]+/[^ ]+$")
     Fields: FieldsClass = attribute(NoFields, "a class that inherits BaseModel")
