@@ -11,7 +11,11 @@ metrics.make_folder()  # before the endpoint imports prometheus_client
 cores.limit_threads(cores.count_cores())  # before it imports torch
 
 from gunicorn_worker import gthread, json_log  # noqa: E402
-from gunicorn_worker.worker import EndpointWorker, ready  # noqa: E402
+from gunicorn_worker.worker import (  # noqa: E402
+    EndpointWorker,
+    halt_if_loading_failed,
+    ready,
+)
 
 settings = json_log.read_settings_and_log()
 
@@ -71,6 +75,7 @@ def on_reload(server):
 def child_exit(server, worker):
     ready[worker.number] = 0
     metrics.end_worker(worker.pid)
+    halt_if_loading_failed(server)
 
 
 def on_exit(server):

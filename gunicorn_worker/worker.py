@@ -7,6 +7,8 @@ from functools import partial
 from os import _exit
 from typing import Any
 
+from gunicorn.errors import HaltServer
+
 from endpoint.batcher import EXIT_CRASHED, State
 from endpoint.settings import EXIT_BOOT_FAILED
 from gunicorn_worker.gthread import TimeoutThreadWorker, delay_refusals
@@ -44,6 +46,18 @@ class EndpointWorker(TimeoutThreadWorker):
     def set_accept_enabled(self, enabled: bool | None) -> None:
         may_accept = self.alive and (ready[self.number] or not any(ready[:]))
         super().set_accept_enabled(bool(enabled and may_accept))
+
+
+def halt_if_loading_failed(server: Any) -> None:
+    """End the server if a worker has died before any was ready, not at a request.
+
+    gunicorn would start the next one, without end: an import that needs another CPU,
+    for example, ends the process with a signal.
+    """
+    is_missed = server.LISTENERS and len(server.WORKERS) < server.num_workers
+    if is_missed and not was_ready[0]:
+        server.log.critical("The model cannot be loaded: its process has died.")
+        raise HaltServer("Worker failed to boot.", EXIT_BOOT_FAILED)
 
 
 def end_process(status: int) -> None:

@@ -1,5 +1,6 @@
 """Workers that know whether they and the others are ready."""
 
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ from gunicorn.workers.gthread import ThreadWorker
 
 from gunicorn_worker import worker as module
 from gunicorn_worker.worker import EndpointWorker
+from tests.support.server import Server
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +75,8 @@ def test_worker_that_ends_accepts_no_more(worker):
 
 def test_flag_of_a_worker_that_was_killed_is_cleared(gunicorn):
     gunicorn["ready"][3] = 1
-    gunicorn["child_exit"](None, SimpleNamespace(number=3, pid=1))
+    stopping = SimpleNamespace(LISTENERS=[])
+    gunicorn["child_exit"](stopping, SimpleNamespace(number=3, pid=1))
     assert gunicorn["ready"][3] == 0
 
 
@@ -97,3 +100,40 @@ def test_only_one_worker_ends_the_server(monkeypatch):
     for _ in range(3):
         module.end_process(3)
     assert statuses == [3, 1, 1]
+
+
+DYING = """
+    import os
+
+    class Model:
+        decode = predict = encode = print
+
+        def __init__(self, device):
+            {}
+"""
+DEATHS = ("os._exit(0)", "os._exit(1)", "os.kill(os.getpid(), 11)")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("death", DEATHS)
+def test_model_whose_process_dies_ends_the_server(model_file, tmp_path, death, workers):
+    name = model_file(DYING.format(death)).stem
+    command = ("gunicorn", "--workers", workers)
+    with Server(*command, ENDPOINT_MODULE=name, PYTHONPATH=tmp_path) as server:
+        assert server.process.wait(60) == 3
+        assert "The model cannot be loaded: its process has died." in server.log
+
+
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_server_that_is_still_loading_can_be_stopped(model_file, tmp_path, signal_name):
+    name = model_file(DYING.format("__import__('time').sleep(30)")).stem
+    with Server("gunicorn", ENDPOINT_MODULE=name, PYTHONPATH=tmp_path) as server:
+        server.wait_for(204)
+        server.process.send_signal(getattr(signal, signal_name))
+        if signal_name == "SIGHUP":
+            server.wait_for_log("Reloading: ")
+            server.wait_for_log("Worker exiting")
+            server.wait_for(204)
+            server.process.terminate()
+        assert server.process.wait(60) == 0
+        assert "has died" not in server.log
