@@ -70,7 +70,7 @@ def collect(job: Job, is_hit: bool) -> responses.Answer:
     """Wait for a job's output and encode it; an error takes the place of the answer."""
     try:
         return responses.encode(batcher().model, batcher().info, job.result())
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return responses.to_http_error(error)
     finally:
         g.is_cache_hit |= is_hit

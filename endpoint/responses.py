@@ -29,7 +29,7 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def to_http_error(error: Exception) -> HTTPException:
+def to_http_error(error: BaseException) -> HTTPException:
     """Return the HTTP error for an error; log an unexpected one, which is a 500."""
     try:
         match error:
@@ -99,7 +99,7 @@ def respond(answers: Sequence[Answer]) -> Response:
 def first_value(answer: Answer) -> Any:
     if isinstance(answer, HTTPException):
         return f"error: {problem_body(answer)['detail']}"
-    return next(iter(answer.values()))
+    return next(iter(answer.values()), "")
 
 
 def to_text(value: Any) -> str:

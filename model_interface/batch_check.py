@@ -1,13 +1,14 @@
-"""Whether the answer to an input depends on the other inputs in its batch."""
+"""Whether an answer depends on the other inputs, in its batch or later."""
 
 import io
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,50 +21,111 @@ from model_interface.model_info import Model, ModelInfo, WrongModel, predict
 log = logging.getLogger("endpoint")
 
 
-class DependsOnBatch(WrongModel):
-    """An answer differs from the one that its input gets alone."""
+ATTEMPTS = 5  # A difference has to be there each time: answers may be random.
+LARGE_BATCH = 32  # inputs at most
+LARGE_BATCH_SECONDS = 0.25  # at most, if each input takes as long as alone
+CHANGES = (
+    "An answer changes once decode and predict are called for another input: they "
+    "must return new objects, and keep nothing of an input in self."
+)
 
 
-def check_batches(
-    model: Model, input: Any, another: Any, alone: Any, size: int
-) -> None:
-    """Compare the answers in batches of two and of `size` with those to inputs alone.
+class Difference(WrongModel):
+    """Why an input has different answers; harmless if they are all its own."""
 
-    No other order of four such inputs has the same answers.
+    def __init__(self, problem: str, is_harmless: bool = False) -> None:
+        super().__init__(problem)
+        self.is_harmless = is_harmless
+
+
+MUTATES = Difference(
+    "predict changes its inputs, which it gets again if a batch fails.",
+    is_harmless=True,
+)
+
+
+class Run(NamedTuple):
+    """An example, what the methods returned for it, and the seconds of predict."""
+
+    example: Upload
+    input: Any
+    output: Any
+    answer: Any
+    seconds: float
+
+
+def compare_answers(model: Model, info: ModelInfo, run: Run) -> None:
+    """Compare an answer with those that the same input gets later and in batches.
+
+    Raise WrongModel for the answer to another input; other differences are a warning.
     """
+    if not is_close(model.encode(run.output), run.answer):
+        return  # `encode` adds the time or something random.
+    another = find_another(model, info, run)
+    for attempt in range(1, ATTEMPTS + 1):
+        problem = find_difference(model, info, run, another)
+        if problem is None:
+            return
+        if attempt == ATTEMPTS and problem.is_harmless:
+            log.warning("%s", problem)
+        elif attempt == ATTEMPTS:
+            raise problem
 
-    def answers(*inputs: Any) -> list[Any]:
-        return [model.encode(output) for output in predict(model, list(inputs))]
 
-    batches = [answers(input, another)]
-    if size > 2:
-        batches += try_batch(answers, [input, another, *[input] * (size - 2)])
-    if not is_close(answers(input)[0], alone):
-        log.info("The same input has different answers, so batches are not compared.")
+def find_difference(
+    model: Model, info: ModelInfo, run: Run, another: Upload
+) -> Difference | None:
+    """Return what another input changes in an answer."""
+    other = model.decode(another)
+    singles = [run.answer, *get_answers(model, other)]
+    if not is_close(model.encode(run.output), run.answer):
+        return Difference(CHANGES)
+    for answers in run_batches(model, info, run, other):
+        problem = check_batch(answers, [*singles, *[run.answer] * LARGE_BATCH])
+        if problem and is_close(get_answers(model, run.input)[0], run.answer):
+            return problem
+        if problem:
+            return explain_change(model, run)
+    return None
+
+
+def explain_change(model: Model, run: Run) -> Difference | None:
+    """Return why an input has another answer than before, None if it is random."""
+    input = model.decode(run.example)
+    first, second = get_answers(model, input), get_answers(model, input)
+    if not is_close(first[0], run.answer):
+        return None
+    return Difference(CHANGES) if is_close(second[0], run.answer) else MUTATES
+
+
+def get_answers(model: Model, *inputs: Any) -> list[Any]:
+    outputs = predict(model, list(inputs))
+    return deepcopy([model.encode(output) for output in outputs])
+
+
+def run_batches(
+    model: Model, info: ModelInfo, run: Run, another: Any
+) -> Iterator[list[Any]]:
+    """Yield the answers in a batch of two, and in a larger one if that succeeds."""
+    if info.max_batch == 1:
         return
-    singles = [alone, *answers(another), *[alone] * size]
+    yield get_answers(model, run.input, another)
+    affordable = int(LARGE_BATCH_SECONDS / max(run.seconds, 0.001))
+    size = min(info.max_batch, LARGE_BATCH, affordable)
+    if size < 3:
+        return
     try:
-        for batch in batches:
-            check_batch(batch, singles)
-    except DependsOnBatch as problem:
-        log.warning("%s", problem)
+        # No other order of four such inputs has the same answers.
+        large = get_answers(model, run.input, another, *[run.input] * (size - 2))
+    except Exception as error:  # Its requests would be answered in smaller batches.
+        log.warning("A batch of %d fails: %s", size, error)
+        predict(model, [run.input])  # It raises if the GPU cannot be used any more.
+    else:
+        yield large
 
 
-def try_batch(answers: Callable[..., list[Any]], inputs: list[Any]) -> list[list[Any]]:
-    """Return the answers of a larger batch, none if it fails.
-
-    Its requests would be answered all the same, because it would be halved.
-    """
-    try:
-        return [answers(*inputs)]
-    except Exception as error:
-        log.warning("A batch of %d fails: %s", len(inputs), error)
-        answers(inputs[0])  # It raises if the GPU cannot be used any more.
-        return []
-
-
-def check_batch(answers: Sequence[Any], singles: Sequence[Any]) -> None:
-    """Raise WrongModel unless each answer in a batch is that of its input alone."""
+def check_batch(answers: Sequence[Any], singles: Sequence[Any]) -> Difference | None:
+    """Compare each answer in a batch with that of its input alone."""
     size = len(answers)
     for position, (answer, alone) in enumerate(zip(answers, singles), start=1):
         if is_close(answer, alone):
@@ -71,14 +133,16 @@ def check_batch(answers: Sequence[Any], singles: Sequence[Any]) -> None:
         for other, expected in zip(answers, singles):
             # An answer that is only by chance like another's is not in its place.
             if is_close(answer, expected) and not is_close(other, expected):
-                raise WrongModel(
+                return Difference(
                     "predict returned its outputs in the wrong order: output "
                     f"{position} of {size} belongs to another input."
                 )
-        raise DependsOnBatch(
+        return Difference(
             "An answer depends on the other inputs in its batch: "
-            f"alone {shorten(alone)}, in a batch of {size} {shorten(answer)}."
+            f"alone {shorten(alone)}, in a batch of {size} {shorten(answer)}.",
+            is_harmless=True,
         )
+    return None
 
 
 def changed_examples(example: Upload, accepts: str) -> Iterator[Upload]:
@@ -98,14 +162,13 @@ def changed_examples(example: Upload, accepts: str) -> Iterator[Upload]:
             yield replace(example, data=png.data, media_type=png.media_type)
 
 
-def find_another(model: Model, info: ModelInfo, example: Upload, input: Any) -> Any:
-    """Return the last changed example that may share the batch, else the input."""
-    another = input
-    for upload in changed_examples(example, info.accepts):
+def find_another(model: Model, info: ModelInfo, run: Run) -> Upload:
+    """Return the last changed example that may share the batch, else the example."""
+    another = run.example
+    for upload in changed_examples(run.example, info.accepts):
         try:
-            changed = model.decode(upload)
-            if info.batch_key(changed) == info.batch_key(input):
-                another = changed
+            if info.batch_key(model.decode(upload)) == info.batch_key(run.input):
+                another = upload
         except HTTPException:
             pass  # It may be refused.
         except Exception as error:

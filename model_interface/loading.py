@@ -18,6 +18,7 @@ def check_class(model_class: type) -> None:
             refuse(f"there is no method {method}(self, {argument}).")
     names = {name.lower(): name for name in ModelInfo.model_fields if len(name) > 4}
     del names["device"]  # The server sets it.
+    names["max_batch_size"] = "max_batch"
     for own, value in vars(model_class).items():
         close = get_close_matches(own.lower(), names, n=1, cutoff=0.85)
         name = names[close[0]] if close else own

@@ -2,19 +2,17 @@
 
 import time
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
 from werkzeug.exceptions import HTTPException
 
 from model_interface.answers import check_answer, check_drawing
-from model_interface.batch_check import check_batches, find_another
+from model_interface.batch_check import Run, compare_answers
 from model_interface.fields import Values, parse_fields
 from model_interface.files import Upload
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
-
-LARGE_BATCH = 32  # inputs at most
-LARGE_BATCH_SECONDS = 0.25  # at most, if each input takes as long as alone
 
 
 def run_examples(model: Model, info: ModelInfo) -> Any:
@@ -42,15 +40,11 @@ def warm_up(model: Model, info: ModelInfo, example: Upload) -> Any:
     started = time.monotonic()
     [output] = predict(model, [input])
     seconds = time.monotonic() - started
-    answer = model.encode(output)
+    answer = deepcopy(model.encode(output))
     check_answer(answer)
     check_drawing(info.draw(output) if info.draw else None)
     check_again(model, output)
-    if info.max_batch > 1:
-        another = find_another(model, info, example, input)
-        affordable = int(LARGE_BATCH_SECONDS / max(seconds, 0.001))
-        size = min(info.max_batch, LARGE_BATCH, affordable)
-        check_batches(model, input, another, answer, size)
+    compare_answers(model, info, Run(example, input, output, answer, seconds))
     return output
 
 

@@ -26,7 +26,7 @@ from model_interface.batch_check import check_batch, is_close, shorten
 from model_interface.files import Upload
 from model_interface.loading import check_class, load_model
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
-from model_interface.warm_up import check_again, check_key, check_refusal
+from model_interface.warm_up import check_key, run_examples
 from tools.check_inputs import DEFAULTS, Variant, find_variants
 
 STEP_TIMEOUT = 300.0  # seconds
@@ -187,7 +187,6 @@ class ModelChecks:
         variants = self.variants()
         decoded = [self.decode(variant) for variant in variants]
         yield f"decode   {self.decode_ms:.1f} ms"
-        self.step("decode", check_refusal, self.model, self.info, variants[0].upload)
         groups: dict[Any, list[Any]] = {}  # inputs that may share a batch
         for input in decoded:
             if not isinstance(input, HTTPException):
@@ -199,6 +198,9 @@ class ModelChecks:
             lines += self.check_batches(inputs, singles)
             yield from [] if number else lines
             is_checked |= not all(is_close(singles[0], each) for each in singles)
+        examples = self.info.example or [variants[0].upload]
+        info = self.info.model_copy(update={"example": examples})
+        self.step("The start", run_examples, self.model, info)
         if not is_checked:
             yield "order    not checked: all inputs of a batch have the same answer"
 
@@ -238,7 +240,6 @@ class ModelChecks:
         if self.info.draw:
             drawing, _ = self.step("draw", self.info.draw, outputs[0])
             check_drawing(drawing)
-        self.step("encode", check_again, self.model, outputs[0])
         return answers, seconds
 
     def check_batches(self, inputs: list[Any], singles: list[Any]) -> Iterator[str]:
@@ -249,8 +250,9 @@ class ModelChecks:
             answers, seconds = self.answers([inputs[index] for index in order])
             expected = [singles[index] for index in order]
             is_random |= size == 1 and not is_close(answers[0], expected[0])
-            if not is_random:
-                check_batch(answers, expected)
+            problem = None if is_random else check_batch(answers, expected)
+            if problem:
+                raise problem
             each = f", {1000 * seconds / size:.1f} ms each" if size > 1 else ""
             yield f"predict  {1000 * seconds:.1f} ms for {size}{each}"
         if is_random:

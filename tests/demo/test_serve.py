@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from PIL import Image
 
-from tests.gunicorn_worker.test_output import messages
+from tests.gunicorn_worker.test_json_log import messages
 from tests.support.images import BULLDOG, CAPTION, make_image
 from tests.support.server import ROOT, SCRIPTS, Server
 

@@ -461,12 +461,12 @@ def test_cause_of_a_failure_is_not_shown_to_clients(caplog):
 
 
 def test_model_is_warmed_up_with_its_example(model, monkeypatch):
-    monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 1000)
+    monkeypatch.setattr("model_interface.batch_check.LARGE_BATCH_SECONDS", 1000)
     model.example = [Upload(b"first"), Upload(b"second")]
     batcher = started(model)
-    for word, batches in (("second", model.batches[:5]), ("first", model.batches[5:])):
+    for word, batches in (("second", model.batches[:4]), ("first", model.batches[4:])):
         pair = [word, f"{word} {word}"]
-        assert batches == [[word], pair, pair + [word] * 6, [word], pair[1:]]
+        assert batches == [[word], pair[1:], pair, pair + [word] * 6]
     assert batcher.example_output == "FIRST"
 
 

@@ -19,7 +19,7 @@ TEXT = ModelInfo(accepts="text/plain")
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """Let a slow machine run the larger batch, too."""
-    monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 1000)
+    monkeypatch.setattr("model_interface.batch_check.LARGE_BATCH_SECONDS", 1000)
 
 
 class Model:
@@ -158,13 +158,13 @@ def test_example_is_run_alone_then_with_another_then_in_a_larger_batch(caplog):
     assert warnings_of(model, caplog, max_batch=1000) == []
     one, another = b"example", b"example example"
     large = [one, another, *[one] * 30]
-    assert model.batches == [[one], [one, another], large, [one], [another]]
+    assert model.batches == [[one], [another], [one, another], large]
 
 
 def test_inputs_with_different_keys_are_not_in_one_batch(caplog):
     model = Recorded()
     assert warnings_of(model, caplog, max_batch=2, batch_key=len) == []
-    assert model.batches[1] == [b"example"] * 2
+    assert model.batches[2] == [b"example"] * 2
 
 
 def test_changed_example_may_be_refused(caplog):
@@ -174,7 +174,7 @@ def test_changed_example_may_be_refused(caplog):
 
     model = Strict()
     assert warnings_of(model, caplog, max_batch=2) == []
-    assert model.batches[1] == [b"example"] * 2
+    assert model.batches[2] == [b"example"] * 2
 
 
 def test_decode_that_fails_for_a_changed_example_is_a_warning(caplog):
@@ -187,18 +187,86 @@ def test_decode_that_fails_for_a_changed_example_is_a_warning(caplog):
 
 
 def test_slow_model_is_not_run_in_a_larger_batch(caplog, monkeypatch):
-    monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 0)
+    monkeypatch.setattr("model_interface.batch_check.LARGE_BATCH_SECONDS", 0)
     model = Recorded()
     assert warnings_of(model, caplog) == []
-    assert [len(batch) for batch in model.batches] == [1, 2, 1, 1]
+    assert [len(batch) for batch in model.batches] == [1, 1, 2]
 
 
-def test_random_answers_are_not_compared(caplog):
-    class Random(Recorded):
-        def encode(self, output):
-            return {"number": len(self.batches)}
+class Random(Recorded):
+    """A model that answers one of two inputs with the answer to the other, or not."""
 
-    assert warnings_of(Random(), caplog) == []
+    def predict(self, inputs):
+        self.batches.append(inputs)
+        lengths = [len(data) for data in inputs]
+        return lengths[:: (1, -1)[len(self.batches) % 5 == 3]]
+
+
+class Clock(Recorded):
+    """A model whose answers hold a time."""
+
+    def encode(self, output):
+        self.batches.append([])
+        return {"number": len(self.batches)}
+
+
+@pytest.mark.parametrize("model", [Random(), Clock()])
+def test_random_answers_are_not_compared(caplog, model):
+    warm_up(model, TEXT, EXAMPLE)
+    assert [each for each in caplog.records if each.levelname == "WARNING"] == []
+
+
+class OneBuffer(Recorded):
+    """A model that returns the same object for each input of decode."""
+
+    buffer = bytearray()
+
+    def decode(self, upload):
+        self.buffer[:] = upload.data
+        return self.buffer
+
+
+class OneOutput(Recorded):
+    """A model that returns the same list from each call of predict."""
+
+    def predict(self, inputs):
+        self.outputs = getattr(self, "outputs", [])
+        self.outputs[:] = [[len(data)] for data in inputs]
+        self.first = getattr(self, "first", self.outputs[0])
+        self.first[:] = self.outputs[0]
+        return [self.first, *self.outputs[1:]]
+
+
+class OneSize(Recorded):
+    """A model whose encode reads what decode has stored for another input."""
+
+    def decode(self, upload):
+        self.size = len(upload.data)
+        return upload.data
+
+    def encode(self, output):
+        return {"length": self.size}
+
+
+@pytest.mark.parametrize("model", [OneBuffer(), OneOutput(), OneSize()])
+def test_answers_that_change_later_are_refused(model):
+    with pytest.raises(WrongModel, match="An answer changes once decode and predict"):
+        warm_up(model, TEXT, EXAMPLE)
+
+
+def test_inputs_that_predict_changes_are_a_warning(caplog):
+    class Changing(Recorded):
+        def decode(self, upload):
+            return [*upload.data]
+
+        def predict(self, inputs):
+            lengths = [len(data) for data in inputs]
+            for data in inputs:
+                data.append(0)
+            return lengths
+
+    [line] = warnings_of(Changing(), caplog)
+    assert line.startswith("predict changes its inputs")
 
 
 def test_answer_that_depends_on_its_batch_is_a_warning(caplog):

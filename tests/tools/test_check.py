@@ -176,7 +176,7 @@ def started(model_file, monkeypatch):
             line = "\n        example = Upload.from_file('french_bulldog.jpg')"
             source = source.replace("class Model:", f"class Model:{line}")
         monkeypatch.setattr(batcher, "DRAIN_SECONDS", 0)
-        monkeypatch.setattr("model_interface.warm_up.LARGE_BATCH_SECONDS", 1000)
+        monkeypatch.setattr("model_interface.batch_check.LARGE_BATCH_SECONDS", 1000)
         served = create_app(model_file(source).stem).extensions["batcher"]
         served.exits = []
         served.exit = served.exits.append
@@ -343,7 +343,7 @@ def test_module_of_the_settings_is_the_default(flask, monkeypatch):
 
 
 def test_random_answers_leave_the_order_unchecked(model_file):
-    random = '{"width": __import__("random").random()}'
+    random = '{"width": __import__("random").getrandbits(60)}'
     status, output = run(model_file(GOOD.replace(WIDTH, random)).stem)
     assert status == 0
     assert "order    not checked: the same input has different answers" in output
