@@ -4,7 +4,9 @@ import importlib
 import logging
 from difflib import get_close_matches
 from inspect import isfunction
+from typing import Any
 
+from model_interface.errors import explained
 from model_interface.model_info import Model, ModelInfo, refuse
 
 log = logging.getLogger("endpoint")
@@ -29,19 +31,28 @@ def check_class(model_class: type) -> None:
             refuse(f"{own} is not an attribute of this endpoint: is it {name}?")
 
 
+def import_class(module: str) -> Any:
+    """Return the class Model of a module; SystemExit if there is none."""
+    try:
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # an error in the file itself
+        raise SystemExit(f"ENDPOINT_MODULE is {module}: {error}.") from None
+    if not hasattr(imported, "Model"):
+        raise SystemExit(f"ENDPOINT_MODULE is {module}: it has no class Model.")
+    return imported.Model
+
+
 def load_model(module: str, device: str) -> tuple[Model, ModelInfo]:
     """Load the class Model of a module onto a device.
 
-    Raise SystemExit with a sentence if the file cannot be used.
+    Raise SystemExit or ModelError with a sentence if the file cannot be used.
     """
-    try:
-        model_class = importlib.import_module(module).Model
-    except (ModuleNotFoundError, AttributeError) as error:
-        if error.name != "Model" and not f"{module}.".startswith(f"{error.name}."):
-            raise  # an error in the file itself
-        raise SystemExit(f"ENDPOINT_MODULE is {module}: {error}.") from None
-    check_class(model_class)
-    model = model_class(device)
-    info = ModelInfo.of(model, module, device)
+    with explained(module):
+        model_class = import_class(module)
+        check_class(model_class)
+        model = model_class(device)
+        info = ModelInfo.of(model, module, device)
     log.info("Serving %s on %s.", info.version, device)
     return model, info

@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from model_interface.answers import check_answer, check_drawing
 from model_interface.batch_check import Run, compare_answers
+from model_interface.errors import explained
 from model_interface.fields import Values, parse_fields
 from model_interface.files import Upload
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
@@ -18,10 +19,11 @@ from model_interface.model_info import Model, ModelInfo, WrongModel, predict
 def run_examples(model: Model, info: ModelInfo) -> Any:
     """Run all examples, and the first for each route; return the output for it."""
     output = None
-    for example in reversed(info.example):
-        output = warm_up(model, info, example)
-    for route in info.routes if info.example else ():
-        check_route(model, info, info.example[0], route)
+    with explained(type(model).__module__):
+        for example in reversed(info.example):
+            output = warm_up(model, info, example)
+        for route in info.routes if info.example else ():
+            check_route(model, info, info.example[0], route)
     return output
 
 

@@ -3,7 +3,6 @@
 import ast
 import importlib
 import importlib.util
-import linecache
 import os
 import resource
 import sys
@@ -23,6 +22,7 @@ from endpoint.device import find_device
 from endpoint.settings import read_settings
 from model_interface.answers import check_answer, check_drawing
 from model_interface.batch_check import check_batch, is_close, shorten
+from model_interface.errors import ModelError, describe, line_of
 from model_interface.files import Upload
 from model_interface.loading import check_class, load_model
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
@@ -145,34 +145,21 @@ class Step:
         thread.join(self.timeout)
         if not future.done():
             stack = traceback.extract_stack(sys._current_frames()[thread.ident or 0])
-            raise Problem(f"{name} takes over {self.timeout:g} s{self._line(stack)}.")
+            line = line_of(self.file, stack)
+            raise Problem(f"{name} takes over {self.timeout:g} s{line}.")
         if error := future.exception():
             raise self._problem(name, error)
         return future.result(), time.monotonic() - started
 
     def _problem(self, name: str, error: BaseException) -> Problem:
-        if isinstance(error, WrongModel):
+        if isinstance(error, WrongModel | ModelError):
             return Problem(str(error))
         if isinstance(error, SystemExit):
             is_sentence = str(error).startswith("In the class Model, ")
             return Problem(
                 f"{'' if is_sentence else f'{name} ends the process: '}{error}"
             )
-        stack = list(traceback.extract_tb(error.__traceback__))
-        if isinstance(error, SyntaxError) and error.filename == self.file:
-            stack = [traceback.FrameSummary(self.file, error.lineno or 0, "")]
-        message = ""
-        with suppress(Exception):  # Even this may fail.
-            message = str(error).partition("\n")[0]
-        reason = f"{type(error).__name__}: {message or 'no message'}"
-        return Problem(f"{name} fails{self._line(stack)}: {reason}")
-
-    def _line(self, stack: list[traceback.FrameSummary]) -> str:
-        numbers = [frame.lineno for frame in stack if frame.filename == self.file]
-        if not numbers or numbers[-1] is None:
-            return ""
-        line = linecache.getline(self.file, numbers[-1]).strip()
-        return f" at line {numbers[-1]} of {Path(self.file).name}, {line}"
+        return Problem(describe(error, self.file, name))
 
 
 class ModelChecks:

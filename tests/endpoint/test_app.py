@@ -290,3 +290,31 @@ def test_other_host_than_in_the_setting_is_refused(pinned, host, method):
     assert json.loads(text)["detail"] == "This host name is not served here."
     status, kind, text = ask(pinned, method, host, **BROWSER)
     assert status == 400 and "This host name is not served here." in text
+
+
+class Exiting(fake.Model):
+    """A model that wants to end the process, in the method that its route names."""
+
+    routes = ("decode", "encode", "nothing")
+
+    def decode(self, upload):
+        if upload.route == "decode":
+            sys.exit("too dark")
+        return upload.route
+
+    def predict(self, inputs):
+        return inputs
+
+    def encode(self, output):
+        if output == "encode":
+            sys.exit("too dark")
+        return {}
+
+
+@pytest.mark.parametrize("route", ["decode", "encode"])
+def test_exit_in_a_method_is_an_error_of_its_request(route, caplog):
+    client = ready(app_for(Exiting)).test_client()
+    assert client.post(f"/predict/{route}", data=IMAGE).status_code == 500
+    assert "SystemExit: too dark" in caplog.text
+    assert client.post("/predict/nothing", data=IMAGE).text == "\n"
+    assert client.post("/predict/nothing", data=IMAGE, headers=JSON).json == {}

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import BaseModel
 
+from model_interface.errors import ModelError
 from model_interface.loading import check_class, load_model
 
 PLAIN = """
@@ -38,7 +39,7 @@ def test_model_is_loaded_from_its_module_onto_the_device(model_file, caplog):
             "model_interface.model_info.more",
             "'model_interface.model_info' is not a package",
         ),
-        ("json", "module 'json' has no attribute 'Model'"),
+        ("json", "it has no class Model"),
     ],
 )
 def test_module_that_cannot_be_loaded_is_a_sentence(module, reason):
@@ -49,8 +50,10 @@ def test_module_that_cannot_be_loaded_is_a_sentence(module, reason):
 
 
 def test_error_of_the_model_file_keeps_its_traceback(model_file):
-    with pytest.raises(ModuleNotFoundError, match="missing_package"):
+    with pytest.raises(ModelError, match="Importing fails at line 1 of ") as failure:
         load_model(model_file("import missing_package").stem, "cpu")
+    assert str(failure.value).endswith("No module named 'missing_package'")
+    assert isinstance(failure.value.__cause__, ModuleNotFoundError)
 
 
 def test_attribute_that_resembles_one_of_the_server_is_allowed():

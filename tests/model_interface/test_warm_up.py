@@ -8,6 +8,7 @@ from PIL import Image
 from pydantic import BaseModel
 from werkzeug.exceptions import BadRequest, abort
 
+from model_interface.errors import ModelError
 from model_interface.files import File, Upload
 from model_interface.model_info import ModelInfo, WrongModel
 from model_interface.warm_up import run_examples, warm_up
@@ -110,7 +111,7 @@ def test_first_example_is_run_for_each_route():
     assert run(["top"])[-1] == [b"top"]
     assert [b"second"] in run([])
     assert [b"top"] not in run({"top": Needed})  # No field is sent.
-    with pytest.raises(KeyError, match="bottom"):
+    with pytest.raises(ModelError, match="KeyError: 'bottom'"):
         run(["bottom"])
 
 
