@@ -26,23 +26,28 @@ def schemas(fields: type[BaseModel]) -> Mapping[str, Schema]:
     Only a field that has to be sent has no default.
     """
     whole = fields.model_json_schema()
-
-    def inline(part: Any) -> Any:
-        if isinstance(part, list):
-            return [inline(each) for each in part]
-        if not isinstance(part, dict):
-            return part
-        reference = part.get("$ref", "").rpartition("/")[2]
-        part = whole["$defs"].get(reference, {}) | part if reference else part
-        return {key: inline(part[key]) for key in part if key != "$ref"}
-
-    found = inline(whole.get("properties", whole))  # whole: a class that has itself
+    # Without properties, the whole is a reference: the class contains itself.
+    found = _inline(whole.get("properties", whole), whole.get("$defs", {}))
     for name, field in fields.model_fields.items():
-        # Pydantic leaves it out. One made of other fields is not known before these.
-        if field.default_factory and not field.default_factory_takes_validated_data:
-            default = field.get_default(call_default_factory=True, validated_data={})
+        if field.default_factory and name in found:  # Pydantic leaves it out.
+            # A default that is made of other fields is not known before these.
+            is_unknown = field.default_factory_takes_validated_data
+            default = (
+                None if is_unknown else field.get_default(call_default_factory=True)
+            )
             found[name]["default"] = to_jsonable_python(default)
     return found
+
+
+def _inline(part: Any, definitions: dict[str, Any]) -> Any:
+    """Replace the references in a part of a schema by what they refer to."""
+    if isinstance(part, list):
+        return [_inline(each, definitions) for each in part]
+    if not isinstance(part, dict):
+        return part
+    reference = part.get("$ref", "").rpartition("/")[2]
+    part = definitions.get(reference, {}) | part if reference else part
+    return {key: _inline(part[key], definitions) for key in part if key != "$ref"}
 
 
 def alternatives(schema: Schema) -> list[Schema]:

@@ -50,6 +50,10 @@ class Kinds(BaseModel):
         return prompt
 
 
+class Aliased(BaseModel):
+    mask: list[str] = Field(default_factory=list, alias="Mask")
+
+
 EMPTY = {"size": "small", "tone": Tone.KIND, "only": 2, "day": None, "pair": (0, 0)}
 
 
@@ -92,6 +96,7 @@ def parse(**sent: object) -> BaseModel:
         ("choices", [[1, 2]], [1, 2]),
         ("only", "2", 2),
         ("maybe", "true", True),
+        ("twice", "", 6),
         ("day", "2026-11-30", date(2026, 11, 30)),
         # The page sends inputs that are left empty.
         *((name, "", default) for name, default in EMPTY.items()),
@@ -167,5 +172,6 @@ def test_schemas_have_no_references():
     assert found.keys() == Kinds.model_fields.keys() and "$ref" not in str(found)
     assert found["tone"]["enum"] == ["kind", "plain"]
     assert found["tone"]["default"] == "kind" and found["words"]["default"] == ["a"]
-    assert "default" not in found["twice"]  # It is made of another field.
+    assert found["twice"]["default"] is None  # It is made of another field.
+    assert schemas(Aliased)["Mask"]["type"] == "array"
     assert found["part"]["anyOf"][0]["properties"]["size"]["type"] == "integer"
