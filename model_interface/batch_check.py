@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from werkzeug.exceptions import HTTPException
 
-from model_interface.answers import to_file
+from model_interface.answers import PNG
 from model_interface.files import Upload
 from model_interface.model_info import Model, ModelInfo, WrongModel, predict
 
@@ -158,8 +158,9 @@ def changed_examples(example: Upload, accepts: str) -> Iterator[Upload]:
         inverted = ImageOps.mirror(ImageOps.invert(image))
         narrow = inverted.resize((image.width * 2 // 3 + 1, image.height))
         for changed in (inverted, narrow):
-            png = to_file(changed)
-            yield replace(example, data=png.data, media_type=png.media_type)
+            file = io.BytesIO()
+            changed.save(file, "PNG", compress_level=1)  # The start waits for it.
+            yield replace(example, data=file.getvalue(), media_type=PNG)
 
 
 def find_another(model: Model, info: ModelInfo, run: Run) -> Upload:

@@ -99,7 +99,7 @@ def test_reading_path_is_short():
     "place, most",
     [
         ("endpoint", 1300),
-        ("model_interface", 706),
+        ("model_interface", 707),
         ("model_helpers", 381),
         ("gunicorn_worker", 467),
     ],
