@@ -105,9 +105,8 @@ def _combine(sent: list[Any], schema: Schema) -> Any:
         items = [each.get("items", {}) for each in alternatives(schema)]
         return [_choose(each, {"anyOf": items}) for each in sent]
     # Pydantic would take true for the number 1, and 1 for true, but it refuses a list.
-    is_number_for_boolean = type(last) in (int, float) and types - {"null"} == {
-        "boolean"
-    }
+    is_boolean = types - {"null"} == {"boolean"}
+    is_number_for_boolean = type(last) in (int, float) and is_boolean
     is_boolean_for_other = isinstance(last, bool) and not types & {"boolean", "None"}
     if is_number_for_boolean or is_boolean_for_other:
         return [last]
@@ -116,11 +115,10 @@ def _combine(sent: list[Any], schema: Schema) -> Any:
 
 def _choose(sent: Any, schema: Schema) -> Any:
     """Return 2 for the string "2" if the schema is a choice of numbers with it."""
-    choices = [
-        choice
-        for each in alternatives(schema)
-        for choice in each.get("enum", [each.get("const")])
-    ]
+    choices: list[Any] = []
+    for each in alternatives(schema):
+        choices += each.get("enum", [])
+        choices += [each["const"]] if "const" in each else []
     return next((choice for choice in choices if str(choice) == sent), sent)
 
 

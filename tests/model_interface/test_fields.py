@@ -39,6 +39,7 @@ class Kinds(BaseModel):
     choices: list[Literal[1, 2]] = []
     only: Literal[2] = 2
     maybe: bool | None = None
+    note: str = ""
     day: date | None = None
     twice: int = Field(default_factory=lambda fields: 2 * fields["count"])
 
@@ -70,6 +71,8 @@ def parse(**sent: object) -> BaseModel:
     "name, sent, value",
     [
         ("prompt", "A cat.", "A cat."),
+        ("labels", "None", ["None"]),
+        ("note", "None", "None"),
         ("count", "9", 9),
         ("count", 9, 9),
         ("count", "", 3),
