@@ -58,10 +58,10 @@ def check_answer(encoded: Any) -> None:
         what += f" {type(encoded).__name__}"
         rule = "a dict with a value, a PIL image, a File or a list of images and Files"
         raise WrongModel(f"encode returned {what}: it must return {rule}.")
+    dump = partial(json.dumps, allow_nan=False, ensure_ascii=False, default=data_uri)
     for name, value in to_answer(encoded).items():
-        dump = partial(json.dumps, allow_nan=False, ensure_ascii=False)
-        try:  # encode() fails on half of a surrogate pair.
-            dump({name: value}, default=data_uri).encode()
+        try:
+            dump({name: value}).encode()  # It fails on half of a surrogate pair.
         except Exception as error:  # Pillow has many for what it cannot write.
             kind = type(value).__name__
             problem = f'encode returned "{name}" of type {kind}, which is not JSON'
@@ -70,10 +70,12 @@ def check_answer(encoded: Any) -> None:
 
 def check_drawing(drawing: Any) -> None:
     """Refuse what `draw` returned unless it is an image or None."""
-    if drawing is not None and media_type(drawing) != PNG:
+    if drawing is None:
+        return
+    if media_type(drawing) != PNG:
         kind = type(drawing).__name__
         raise WrongModel(f"draw returned a {kind}: it must return a PIL image.")
     try:
-        to_file(drawing or File(b""))
+        to_file(drawing)
     except Exception as error:
         raise WrongModel(f"draw returned an image that is no PNG: {error}.") from None

@@ -18,21 +18,6 @@ from model_interface.model_info import (
     usage,
 )
 
-PLAIN = """
-    class Model:
-        def __init__(self, device):
-            self.device = device
-
-        def decode(self, upload):
-            return upload.data
-
-        def predict(self, inputs):
-            return inputs
-
-        def encode(self, output):
-            return {"text": output.decode()}
-"""
-
 
 class Language(BaseModel):
     language: Literal["en", "de"] = Field("en", description="What is spoken.")
